@@ -1,0 +1,85 @@
+"""Names for functions: the one way in which schemes, networks, criteria and data sets are found.
+
+A *spec* is a name, or a name with options: `xavier_normal`, `normal(0.1)`,
+`kaiming_normal(gain=1, mode=fan_out)`. Instead of a registered name it may hold a reference to
+one's own function: `my_package.my_module:my_function(option=3)`.
+"""
+
+import ast
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from lottery.errors import ConfigError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str, Any]]:
+    """Split a spec into name, positional and keyword options.
+
+    >>> parse_spec("kaiming_normal(gain=1, mode=fan_out)")
+    ('kaiming_normal', [], {'gain': 1, 'mode': 'fan_out'})
+    """
+    name, bracket, rest = spec.strip().partition("(")
+    if not bracket:
+        return name, [], {}
+    try:
+        call = ast.parse(f"_({rest}", mode="eval").body
+        if not isinstance(call, ast.Call) or None in (keyword.arg for keyword in call.keywords):
+            raise ValueError
+        args = [_literal(node) for node in call.args]
+        kwargs = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError):
+        raise ConfigError(what, spec, "a name, or name(option=value, ...)") from None
+    return name.strip(), args, kwargs
+
+
+def _literal(node: ast.expr) -> Any:
+    """A bare word counts as a string: mode=fan_out."""
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+class Registry(Generic[F]):
+    """Functions of one kind by name.
+
+    >>> colours: Registry = Registry("colour")
+    >>> @colours.register
+    ... def red(shade: int = 0) -> int:
+    ...     return shade
+    >>> colours.resolve("red(shade=3)")()
+    3
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._functions: dict[str, F] = {}
+
+    def register(self, function: F) -> F:
+        """Make `function` known under its own name; usable as a decorator."""
+        name = function.__name__
+        if name in self._functions:
+            raise ConfigError(self.kind, name, "a name that is not taken")
+        self._functions[name] = function
+        return function
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._functions))
+
+    def resolve(self, spec: str | F) -> Callable[..., Any]:
+        """The function a spec names, with the spec's options bound; a function is its own spec."""
+        if callable(spec):
+            return spec
+        name, args, kwargs = parse_spec(spec, self.kind)
+        function = self._import(name) if ":" in name else self._functions.get(name)
+        if function is None:
+            raise ConfigError(self.kind, spec, f"{', '.join(self)}, or module:function")
+        return functools.partial(function, *args, **kwargs) if args or kwargs else function
+
+    def _import(self, reference: str) -> Callable[..., Any]:
+        module, _, attribute = reference.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(self.kind, reference, f"an importable module:function ({error})") from error
