@@ -8,6 +8,7 @@ one's own function: `my_package.my_module:my_function(option=3)`.
 import ast
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -75,7 +76,18 @@ class Registry(Generic[F]):
         function = self._import(name) if ":" in name else self._functions.get(name)
         if function is None:
             raise ConfigError(self.kind, spec, f"{', '.join(self)}, or module:function")
-        return functools.partial(function, *args, **kwargs) if args or kwargs else function
+        unknown = set(kwargs) - set(inspect.signature(function).parameters)
+        if unknown:
+            options = ", ".join(inspect.signature(function).parameters)
+            raise ConfigError(f"{self.kind} option", ", ".join(sorted(unknown)), options)
+        if not args and not kwargs:
+            return function
+
+        @functools.wraps(function)
+        def with_options(*leading: Any, **more: Any) -> Any:
+            return function(*leading, *args, **kwargs, **more)
+
+        return with_options
 
     def _import(self, reference: str) -> Callable[..., Any]:
         module, _, attribute = reference.partition(":")

@@ -12,19 +12,19 @@ import torch
 Address = int | str
 
 
-def derive(seed: int, purpose: str, *address: Address) -> int:
-    """A 63-bit seed for `purpose` at `address`: the leading bits of a SHA-256 of the whole address.
+def derive(seed: int, *address: Address) -> int:
+    """A 63-bit seed for an address (a purpose, then more): leading bits of a SHA-256 of it all.
 
     >>> derive(0, "init", "fc1.weight") == derive(0, "init", "fc1.weight")
     True
     >>> derive(0, "init", "fc1.weight") == derive(0, "init", "fc2.weight")
     False
     """
-    text = "\x1f".join(repr(part) for part in (seed, purpose, *address))
+    text = "\x1f".join(repr(part) for part in (seed, *address))
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(seed: int, purpose: str, *address: Address) -> torch.Generator:
     """A fresh CPU generator for `purpose` at `address` (CPU, so that every device sees the same)."""
-    return torch.Generator().manual_seed(derive(seed, purpose, *address))
+    return torch.Generator().manual_seed(derive(seed, *address))

@@ -1,0 +1,26 @@
+"""Networks of the study by name; a user's own `nn.Module` works everywhere a built-in one does."""
+
+import torch
+from torch import nn
+
+from lottery.models.conv import conv2, conv4, conv6
+from lottery.models.lenet import lenet_300_100
+from lottery.registry import Registry
+from lottery.seeds import derive
+
+__all__ = ["MODELS", "build", "conv2", "conv4", "conv6", "lenet_300_100"]
+
+MODELS: Registry = Registry("model")
+for _network in (lenet_300_100, conv2, conv4, conv6):
+    MODELS.register(_network)
+
+
+def build(spec: str, seed: int = 0) -> nn.Module:
+    """The network a spec names: "lenet_300_100", "conv6(width=0.25)" or "module:function".
+
+    What the constructor draws (an embedding, say) depends on `seed` alone, and the process's own
+    random state is left as it was.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "build"))
+        return MODELS.resolve(spec)()

@@ -1,0 +1,1 @@
+"""Masks, criteria and schedules of pruning."""
