@@ -101,9 +101,7 @@ def truncated_normal(
 
 
 @SCHEMES.register
-def orthogonal(
-    shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN
-) -> Tensor:
+def orthogonal(shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN) -> Tensor:
     """gain times a matrix (out, rest) with orthonormal rows or columns (Saxe et al. 2014)."""
     return nn.init.orthogonal_(torch.empty(shape), gain, generator=generator)
 

@@ -94,4 +94,6 @@ class Registry(Generic[F]):
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise ConfigError(self.kind, reference, f"an importable module:function ({error})") from error
+            raise ConfigError(
+                self.kind, reference, f"an importable module:function ({error})"
+            ) from error

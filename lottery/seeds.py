@@ -25,6 +25,6 @@ def derive(seed: int, *address: Address) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def generator(seed: int, purpose: str, *address: Address) -> torch.Generator:
-    """A fresh CPU generator for `purpose` at `address` (CPU, so that every device sees the same)."""
+def generator(seed: int, *address: Address) -> torch.Generator:
+    """A fresh generator for an address; on the CPU, so that every device sees the same numbers."""
     return torch.Generator().manual_seed(derive(seed, *address))

@@ -8,7 +8,8 @@ A pruned weight that is zero, with a zero gradient and zero optimiser state, sta
 under SGD with momentum and weight decay and under Adam: every term of its update is zero.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -113,7 +114,7 @@ class Masks(Mapping[str, Tensor]):
                     memory.masked_fill_(~mask, 0.0)
 
     def apply_to_gradients(self, model: nn.Module) -> None:
-        """Set gradients of pruned weights to zero; call between backward and the optimiser's step."""
+        """Set gradients of pruned weights to zero: between backward and the optimiser's step."""
         for name, factor in self._factors.items():
             gradient = model.get_parameter(name).grad
             if gradient is not None:
@@ -123,9 +124,7 @@ class Masks(Mapping[str, Tensor]):
     def _factors(self) -> dict[str, Tensor]:
         """Masks as floats where anything is pruned: multiplying by them is 5 times as fast."""
         return {
-            name: mask.float()
-            for name, mask in self.items()
-            if self.remaining[name] < mask.numel()
+            name: mask.float() for name, mask in self.items() if self.remaining[name] < mask.numel()
         }
 
 
@@ -156,7 +155,10 @@ def pack(masks: Masks) -> State:
     return {name: torch.from_numpy(np.packbits(mask.cpu().numpy())) for name, mask in masks.items()}
 
 
-def unpack(packed: Mapping[str, Tensor], like: Mapping[str, Tensor], names: Iterable[str]) -> Masks:
-    """The masks that `pack` packed; `like` gives the shapes."""
-    bits = {name: np.unpackbits(packed[name].numpy(), count=like[name].numel()) for name in names}
-    return Masks({name: torch.from_numpy(b).bool().view(like[name].shape) for name, b in bits.items()})
+def unpack(packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> Masks:
+    """The masks of the given shapes that `pack` packed."""
+    bits = {
+        name: np.unpackbits(packed[name].numpy(), count=math.prod(shape))
+        for name, shape in shapes.items()
+    }
+    return Masks({n: torch.from_numpy(b).bool().view(tuple(shapes[n])) for n, b in bits.items()})

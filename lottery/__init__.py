@@ -1,0 +1,39 @@
+"""Lottery tickets: how initialisation changes a network's robustness to pruning.
+
+import lottery
+
+data = lottery.split(lottery.load("mnist"), seed=0)
+model = lottery.build("lenet_300_100")
+for ticket in lottery.find_tickets(model, data, init="kaiming_uniform", seed=0, levels=5):
+    print(ticket)
+"""
+
+from lottery.data.images import Dataset, Examples, Splits, load, split
+from lottery.init import initialise
+from lottery.models import build
+from lottery.pruning.masks import Masks, prunable
+from lottery.pruning.schedule import PruneConfig, keep_counts
+from lottery.pruning.weights import prune
+from lottery.tickets import Level, RewindConfig, find_dense, find_tickets, run_control
+from lottery.training.config import TrainConfig
+
+__all__ = [
+    "Dataset",
+    "Examples",
+    "Level",
+    "Masks",
+    "PruneConfig",
+    "RewindConfig",
+    "Splits",
+    "TrainConfig",
+    "build",
+    "find_dense",
+    "find_tickets",
+    "initialise",
+    "keep_counts",
+    "load",
+    "prunable",
+    "prune",
+    "run_control",
+    "split",
+]

@@ -1,0 +1,72 @@
+"""All figures of a study at once, from its tables alone.
+
+The figures themselves take a table and return a matplotlib Figure, so a notebook can show one:
+`accuracy_by_weights(levels("lenet"))`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lottery.analysis import frames
+from lottery.analysis.figures_layers import (
+    density_by_layer,
+    first_layer_masks,
+    has_masks,
+    weight_distributions,
+)
+from lottery.analysis.figures_steps import accuracy_before_prunes, accuracy_over_steps
+from lottery.analysis.figures_weights import (
+    accuracy_by_weights,
+    controls_by_weights,
+    early_stop_by_weights,
+)
+from lottery.analysis.style import save
+
+__all__ = [
+    "accuracy_before_prunes",
+    "accuracy_by_weights",
+    "accuracy_over_steps",
+    "controls_by_weights",
+    "density_by_layer",
+    "early_stop_by_weights",
+    "first_layer_masks",
+    "render",
+    "weight_distributions",
+]
+
+
+def render(
+    study: str | Path, results: str | Path = "results", plots: str | Path = "plots"
+) -> list[Path]:
+    """Draw every figure that the study's tables allow into `plots`/<study>; returns the files."""
+    levels = frames.levels(study, results)
+    curves = frames.curves(study, results)
+    layers = frames.layers(study, results)
+    tickets = levels[levels["branch"] == "ticket"]
+    branches = set(levels["branch"])
+    drawings: dict[str, Callable[[], Figure]] = {}
+    if branches & {"ticket", "dense"}:
+        drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves)
+        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves)
+    if branches - {"ticket", "dense"}:
+        drawings["controls_by_weights"] = lambda: controls_by_weights(levels)
+    if len(tickets):
+        drawings["accuracy_by_weights"] = lambda: accuracy_by_weights(levels)
+        drawings["density_by_layer"] = lambda: density_by_layer(layers)
+        for init in sorted(set(tickets["init"])):
+            name = f"weight_distributions_{_file_name(init)}"
+            drawings[name] = partial(weight_distributions, layers, init)
+    if tickets["early_stop_step"].notna().any():
+        drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels)
+    if has_masks(layers):
+        drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
+    folder = Path(plots) / Path(study).resolve().name
+    return [path for name, draw in drawings.items() for path in save(draw(), folder / name)]
+
+
+def _file_name(init: str) -> str:
+    """A scheme's spec with nothing in it that a shell or a file system could mind."""
+    return "".join(letter if letter.isalnum() or letter in "._-=" else "_" for letter in init)

@@ -1,0 +1,163 @@
+"""Accuracy and speed against weights remaining: tickets, unpruned baseline and controls."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lottery.analysis.axes import (
+    accuracy_axis,
+    apart,
+    band_line,
+    baseline,
+    error_axis,
+    interval_line,
+    weights_axis,
+)
+from lottery.analysis.statistics import summary
+from lottery.analysis.style import (
+    ERROR_SCALE,
+    WIDTH,
+    add_legend,
+    apart_text,
+    branch_look,
+    interval_text,
+    new_figure,
+    pooled,
+    scheme_looks,
+    scheme_name,
+    styled,
+)
+
+_UNPRUNED = "unpruned (level 0)"
+
+
+@styled
+def accuracy_by_weights(levels: pd.DataFrame) -> Figure:
+    """Test accuracy at the end of each level against weights remaining, with the unpruned baseline.
+
+    A second panel enlarges the region around the baseline when a collapse hides it in the first.
+    """
+    table = summary(levels[levels["branch"] == "ticket"])
+    dense = _dense_at_densities(levels)
+    zoom = _zoom(table)
+    figure, axes = new_figure(
+        1,
+        1 if zoom is None else 2,
+        (WIDTH, 3.8 if zoom is None else 3.5),
+        f"{levels['study'].iloc[0]}: test accuracy of the tickets against weights remaining",
+        interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1),
+    )
+    for ax in axes[0]:
+        _scheme_lines(ax, table)
+        _unpruned_lines(ax, levels, dense)
+        accuracy_axis(ax, table)
+    if zoom is not None:
+        axes[0, 0].set_title("Full range", loc="left")
+        axes[0, 1].set_title("Around the unpruned baseline", loc="left")
+        axes[0, 1].set_ylim(*zoom)
+    add_legend(figure, axes[0])
+    return figure
+
+
+@styled
+def controls_by_weights(levels: pd.DataFrame) -> Figure:
+    """The ticket against its controls at the same weights remaining, one panel per scheme."""
+    inits = sorted(set(levels.loc[~levels["branch"].isin(["ticket", "dense"]), "init"]))
+    levels = levels[levels["init"].isin(inits)]
+    table = summary(levels[levels["branch"] != "dense"])
+    columns = min(2, len(inits))
+    rows = -(-len(inits) // columns)
+    figure, axes = new_figure(
+        rows,
+        columns,
+        (WIDTH, 1.4 + 2.1 * rows),
+        f"{levels['study'].iloc[0]}: tickets and controls at the same weights remaining",
+        f"{interval_text(table['n'])}; draws of a seed are averaged first",
+        sharex=True,
+        sharey=True,
+    )
+    panels = list(axes.flat)
+    for ax, init in zip(panels, inits, strict=False):
+        branches = list(table[table["init"] == init].groupby("branch"))
+        for k, (branch, points) in enumerate(branches):
+            label, look = branch_look(str(branch))
+            x = apart(100 * points["weights_remaining"], k, len(branches))
+            interval_line(ax, x, points, look, label)
+        own = levels[levels["init"] == init]
+        _unpruned_lines(ax, own, _dense_at_densities(own))
+        weights_axis(ax, table["weights_remaining"])
+        ax.set_title(scheme_name(init), loc="left")
+    error_axis(panels[0], table)
+    for k, ax in enumerate(panels):
+        lowest = k + columns >= len(inits)
+        ax.tick_params(labelbottom=lowest)
+        ax.set_xlabel("Weights remaining (%)" if lowest else "")
+        if k >= len(inits):
+            ax.remove()
+    figure.supylabel(ERROR_SCALE, fontsize=8)
+    add_legend(figure, panels[: len(inits)])
+    return figure
+
+
+@styled
+def early_stop_by_weights(levels: pd.DataFrame) -> Figure:
+    """The step of least validation loss in each level: how fast a ticket learns."""
+    levels = levels[(levels["branch"] == "ticket") & levels["early_stop_step"].notna()]
+    table = summary(levels, "early_stop_step")
+    figure, axes = new_figure(
+        1,
+        1,
+        (WIDTH, 3.6),
+        f"{levels['study'].iloc[0]}: step of least validation loss within each level",
+        interval_text(table["n"]) + apart_text(table["init"].nunique() > 1),
+    )
+    ax = axes[0, 0]
+    _scheme_lines(ax, table, scale=1)
+    first = summary(levels[levels["level"] == 0], "early_stop_step", by=("level",))
+    if len(first):
+        baseline(ax, first.iloc[0], pooled(_UNPRUNED, table["init"].nunique() > 1), scale=1)
+    ax.set_ylim(0, 1.05 * float(levels["steps"].max()))
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.set_ylabel("Early-stop step (training steps)")
+    add_legend(figure, [ax])
+    return figure
+
+
+def _scheme_lines(ax: Axes, table: pd.DataFrame, scale: float = 100) -> None:
+    looks = scheme_looks(table["init"])
+    for k, (init, look) in enumerate(looks.items()):
+        rows = table[table["init"] == init]
+        x = apart(100 * rows["weights_remaining"], k, len(looks))
+        interval_line(ax, x, rows, look, scheme_name(init), scale)
+    weights_axis(ax, table["weights_remaining"])
+
+
+def _unpruned_lines(ax: Axes, levels: pd.DataFrame, dense: pd.DataFrame) -> None:
+    """Level 0 as a horizontal line, and the network that is trained on without being pruned.
+
+    Both are means over all schemes in `levels`: a seed's schemes are averaged first, n is seeds.
+    """
+    many = levels["init"].nunique() > 1
+    start = levels[(levels["branch"] == "ticket") & (levels["level"] == 0)]
+    for _, row in summary(start, by=("level",)).iterrows():
+        baseline(ax, row, pooled(_UNPRUNED, many))
+    if len(dense):
+        label, look = branch_look("dense")
+        band_line(ax, 100 * dense["weights_remaining"], dense, look, pooled(label, many))
+
+
+def _dense_at_densities(levels: pd.DataFrame) -> pd.DataFrame:
+    """The unpruned network after as many steps as each level's ticket, at that ticket's density."""
+    dense = summary(levels[levels["branch"] == "dense"], by=("level",))
+    pruned = levels[levels["branch"] != "dense"].groupby("level")["weights_remaining"].mean()
+    dense["weights_remaining"] = dense["level"].map(pruned)
+    return dense.dropna(subset="weights_remaining")
+
+
+def _zoom(table: pd.DataFrame) -> tuple[float, float] | None:
+    """Limits (%) around the baseline, if all points need a so much wider range that it is lost."""
+    reference = 100 * float(table.loc[table["level"] == 0, "mean"].mean())
+    top, bottom = 100 * float(table["mean"].max()), 100 * float(table["mean"].min())
+    rise = max(top - reference, 0.2 * (100 - reference))
+    low, high = reference - 1.2 * rise, top + 0.4 * rise
+    return (low, high) if top - bottom > 2 * (high - low) else None

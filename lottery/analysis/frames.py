@@ -1,0 +1,124 @@
+"""A study's tables as DataFrames, with the same column types whatever is in them.
+
+A study is named by its folder under `results`, or by a path to such a folder.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lottery.errors import StoreError
+
+TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
+
+_CELL = {"study": TEXT, "cell": TEXT, "init": TEXT, "seed": COUNT, "branch": TEXT, "draw": COUNT}
+
+LEVELS = {
+    "study": TEXT,
+    "cell": TEXT,
+    "model": TEXT,
+    "init": TEXT,
+    "seed": COUNT,
+    "branch": TEXT,
+    "draw": COUNT,
+    "level": COUNT,
+    "weights_remaining": FRACTION,
+    "test_accuracy": FRACTION,
+    "val_accuracy": FRACTION,
+    "train_accuracy": FRACTION,
+    "test_loss": FRACTION,
+    "val_loss": FRACTION,
+    "train_loss": FRACTION,
+    "early_stop_step": MAYBE_COUNT,
+    "test_accuracy_at_early_stop": FRACTION,
+    "val_accuracy_at_early_stop": FRACTION,
+    "steps": COUNT,
+    "seconds": FRACTION,
+    "engine": TEXT,
+    "device": TEXT,
+}
+CURVES = _CELL | {
+    "level": COUNT,
+    "step": COUNT,
+    "total_step": COUNT,
+    "weights_remaining": FRACTION,
+    "train_loss": FRACTION,
+    "train_accuracy": FRACTION,
+    "val_loss": FRACTION,
+    "val_accuracy": FRACTION,
+    "test_loss": FRACTION,
+    "test_accuracy": FRACTION,
+}
+LAYERS = _CELL | {
+    "level": COUNT,
+    "layer": TEXT,
+    "kind": TEXT,
+    "weights": COUNT,
+    "remaining": COUNT,
+    "span": FRACTION,
+    "initial_histogram": ANY,
+    "final_histogram": ANY,
+    "kept_inputs": ANY,
+    "outputs": COUNT,
+}
+
+
+def levels(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`levels.csv`: one row per cell and level; accuracies and weights remaining are fractions."""
+    return _read(study, results, "levels.csv", LEVELS)
+
+
+def curves(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`curves.parquet`: one row per evaluation; `total_step` counts over all levels."""
+    return _read(study, results, "curves.parquet", CURVES)
+
+
+def layers(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`layers.parquet`: one row per cell, level and prunable layer."""
+    return _read(study, results, "layers.parquet", LAYERS)
+
+
+def studies(results: str | Path = "results") -> list[str]:
+    """Names of the studies that have a table of levels under `results`, sorted."""
+    return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
+
+
+def _read(study: str | Path, results: str | Path, name: str, types: dict[str, str]) -> pd.DataFrame:
+    """One table, its columns checked and cast; StoreError names the file and how to make it."""
+    places = [Path(results) / study / name, Path(study) / name]
+    path = next((place for place in places if place.is_file()), places[0])
+    if not path.is_file():
+        raise StoreError(f"{path} is missing; {_remedy(path)}")
+    try:
+        frame = _read_csv(path, types) if path.suffix == ".csv" else pd.read_parquet(path)
+        absent = [column for column in types if column not in frame]
+        if absent:
+            raise ValueError(f"no column {', '.join(absent)}")
+        frame = frame.astype(types)
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({reason}); {_remedy(path)}") from error
+    if frame.empty:
+        raise StoreError(f"{path} holds no finished level; {_remedy(path)}")
+    return frame
+
+
+def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
+    """Only empty numbers count as missing: a scheme or a study may be called `none` or `007`."""
+    numbers = [column for column, kind in types.items() if kind != TEXT]
+    frame = pd.read_csv(
+        path,
+        dtype={column: kind for column, kind in types.items() if kind == TEXT},
+        keep_default_na=False,
+        na_values={column: ["", "nan", "NaN"] for column in numbers},
+        float_precision="round_trip",
+    )
+    if frame[[column for column in frame if column not in numbers]].isna().any(axis=None):
+        raise ValueError("a row is cut short")
+    return frame
+
+
+def _remedy(path: Path) -> str:
+    folder = path.parent
+    option = "" if folder.parent == Path("results") else f" --results-dir {folder.parent}"
+    return f"make it with `python experiments/run_grid.py {folder.name}{option}`"

@@ -1,0 +1,143 @@
+"""The configuration of a study: what one YAML file says."""
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lottery.data.images import DATASETS
+from lottery.errors import ConfigError
+from lottery.init import SCHEMES, Fans
+from lottery.models import MODELS
+from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.weights import CRITERIA
+from lottery.tickets.imp import RewindConfig
+from lottery.training.config import TrainConfig
+from lottery.training.loop import choose_engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlsConfig:
+    """What every ticket is compared with. Numbers are draws per ticket and level; 0 is none."""
+
+    dense: bool = False
+    """Also train the unpruned network for the same total number of steps."""
+
+    reinit: int = 0
+    """The ticket's masks with newly drawn initial weights."""
+
+    shuffle_layer: int = 0
+    """The initial weights with the ticket's masks shuffled within each layer."""
+
+    shuffle_global: int = 0
+    """The initial weights with the ticket's masks shuffled across layers."""
+
+    random: int = 0
+    """Random nested masks at the ticket's layer densities."""
+
+    magnitude_at_init: int = 0
+    """Masks of the largest initial weights at the ticket's layer densities; draws differ in the
+    order of ties alone, so one is enough."""
+
+    levels: list[int] | None = None
+    """Levels at which controls are trained; all from 1 on by default."""
+
+    def __post_init__(self) -> None:
+        for name, draws in self.draws.items():
+            if draws < 0:
+                raise ConfigError(f"controls.{name}", draws, "a number of draws, at least 0")
+        if self.levels is not None and any(level < 1 for level in self.levels):
+            raise ConfigError("controls.levels", self.levels, "levels from 1 on")
+
+    @property
+    def draws(self) -> dict[str, int]:
+        """Draws per control, without the dense baseline."""
+        names = ("reinit", "shuffle_layer", "shuffle_global", "random", "magnitude_at_init")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A study: networks from several initialisations and seeds, pruned level by level."""
+
+    name: str = "study"
+    """Name of the study, and of its folder under the results directory."""
+
+    model: str = "lenet_300_100"
+    """Network: lenet_300_100, conv2, conv4, conv6, with options as in conv6(width=0.25), or
+    module:function that returns an nn.Module."""
+
+    data: str = "mnist"
+    """Data set: mnist, cifar10, or module:function that returns a lottery.data.Dataset."""
+
+    validation: int = 5000
+    """Training images held out for validation and early stopping, drawn by each seed."""
+
+    stratified: bool = True
+    """Hold out the same share of every class, or draw without regard to class."""
+
+    inits: list[str] = field(
+        default_factory=lambda: [
+            "xavier_normal",
+            "xavier_uniform",
+            "kaiming_normal",
+            "kaiming_uniform",
+        ]
+    )
+    """Initialisation schemes, with options as in kaiming_normal(gain=1), or module:function."""
+
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """Seeds: each decides weights, data order, validation split and ties of one replicate."""
+
+    levels: int = 10
+    """Number of prunings: levels 0 (unpruned) to this are trained."""
+
+    train: TrainConfig = TrainConfig()  # noqa: RUF009 (frozen)
+    """Training within a level."""
+
+    prune: PruneConfig = PruneConfig()  # noqa: RUF009
+    """Pruning between levels."""
+
+    rewind: RewindConfig = RewindConfig()  # noqa: RUF009
+    """What pruning resets."""
+
+    controls: ControlsConfig = ControlsConfig()
+    """What tickets are compared with."""
+
+    engine: str = "auto"
+    """How steps are computed: auto or reference. Every engine gives the same results."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.name) or set(self.name) <= {"."}:
+            raise ConfigError("name", self.name, "letters, digits, '.', '_' and '-'")
+        if self.levels < 0:
+            raise ConfigError("levels", self.levels, "at least 0")
+        if self.validation < 1:
+            raise ConfigError("validation", self.validation, "at least 1")
+        for setting, values in (("inits", self.inits), ("seeds", self.seeds)):
+            if not values or len(set(values)) < len(values):
+                raise ConfigError(setting, values, "one or more values, each once")
+        too_high = [level for level in self.controls.levels or () if level > self.levels]
+        if too_high:
+            raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
+        choose_engine(self.engine)
+        MODELS.resolve(self.model)
+        DATASETS.resolve(self.data)
+        CRITERIA.resolve(self.prune.criterion)
+        for spec in self.inits:
+            _check_scheme(spec)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, nested, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+
+def _check_scheme(spec: str) -> None:
+    """Try the scheme on a small layer, so that a missing option is found before any training."""
+    scheme = SCHEMES.resolve(spec)
+    try:
+        scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
+    except TypeError as error:
+        raise ConfigError("inits", spec, f"a scheme with its options ({error})") from None

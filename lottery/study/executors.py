@@ -1,0 +1,115 @@
+"""Running cells on this machine: in this process, or a process per cell on several cores."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+
+from lottery.study.worker import Event, Task, run_cell
+
+OnEvent = Callable[[Event], None]
+
+
+def run_here(tasks: list[Task], on_event: OnEvent) -> None:
+    """Run cells one after the other in this process, as suits a GPU."""
+    failed: set[str] = set()
+
+    def note(event: Event) -> None:
+        if event.kind == "failed":
+            failed.add(event.cell.name)
+        on_event(event)
+
+    for task in tasks:
+        if task.cell.needs in failed:
+            note(_without_ticket(task))
+        else:
+            run_cell(task, note)
+
+
+def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
+    """Run each cell in a process of its own, `workers` at a time; controls after their tickets.
+
+    A process that dies (out of memory, say) fails its cell alone. When this process is killed its
+    workers end too, and when it is interrupted they are stopped before the exception goes on.
+    """
+    # Children forked from a server that has imported everything start in milliseconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lottery.study.worker"])
+    waiting, failed = list(tasks), set[str]()
+    running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
+    try:
+        while waiting or running:
+            for task in _ready(waiting, running, failed, workers):
+                waiting.remove(task)
+                if task.cell.needs in failed:
+                    failed.add(task.cell.name)
+                    on_event(_without_ticket(task))
+                    continue
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(task, sender), daemon=True)
+                process.start()
+                sender.close()
+                running[receiver] = (task, process)
+            heard = set(wait(list(running)))
+            for receiver in [connection for connection in running if connection in heard]:
+                task, process = running[receiver]
+                event = _receive(receiver, task, process)
+                if event.kind in ("done", "failed"):
+                    receiver.close()
+                    process.join()
+                    del running[receiver]
+                    if event.kind == "failed":
+                        failed.add(task.cell.name)
+                on_event(event)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+
+
+def _ready(
+    waiting: list[Task],
+    running: dict[Connection, tuple[Task, ForkServerProcess]],
+    failed: set[str],
+    workers: int,
+) -> list[Task]:
+    """Tasks to start now: no more than there are free workers, none whose ticket is unfinished."""
+    unfinished = {task.cell.name for task, _ in running.values()}
+    unfinished |= {task.cell.name for task in waiting}
+    ready = [task for task in waiting if task.cell.needs not in unfinished]
+    return ready[: workers - len(running)]
+
+
+def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Event:
+    """The next event of a worker; its silent death is a failure."""
+    try:
+        return receiver.recv()
+    except EOFError:
+        process.join()
+        code = process.exitcode or 0
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        return Event(task.cell, "failed", message=f"its process ended by {reason}{hint}")
+
+
+def _without_ticket(task: Task) -> Event:
+    return Event(task.cell, "failed", message=f"the ticket it needs failed: {task.cell.needs}")
+
+
+def _work(task: Task, sender: Connection) -> None:
+    """Body of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent acts
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run_cell(task, sender.send)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, so that a killed study leaves nothing running."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,87 @@
+"""From a configuration to the cells of its grid."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lottery.study.config import StudyConfig
+
+TICKET, DENSE = "ticket", "dense"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One walk over levels: a scheme under a seed, as ticket, baseline or draw of a control."""
+
+    init: str
+    seed: int
+    branch: str
+    draw: int
+    levels: tuple[int, ...]
+    name: str
+    """Readable, with a hash of the settings that differ from the defaults: other settings are
+    another cell, and a new setting with a neutral default keeps old names."""
+    needs: str | None = None
+    """Name of the ticket's cell whose masks this one uses."""
+
+    @property
+    def label(self) -> str:
+        """Short text for people."""
+        draw = f" {self.draw}" if self.branch not in (TICKET, DENSE) else ""
+        return f"{self.init} seed {self.seed} {self.branch}{draw}"
+
+
+def cells(config: StudyConfig) -> list[Cell]:
+    """All cells of a study: tickets first, as controls wait for them."""
+    every = tuple(range(config.levels + 1))
+    branches = [(TICKET, 0, every)]
+    if config.controls.dense:
+        branches.append((DENSE, 0, every))
+    controlled = tuple(config.controls.levels or every[1:])
+    for control, draws in config.controls.draws.items():
+        branches += [(control, draw, controlled) for draw in range(draws) if controlled]
+    found = []
+    for branch, draw, levels in branches:
+        for seed in config.seeds:
+            for init in config.inits:
+                needs = None
+                if branch not in (TICKET, DENSE):
+                    needs = _name(config, init, seed, TICKET, 0)
+                name = _name(config, init, seed, branch, draw)
+                found.append(Cell(init, seed, branch, draw, levels, name, needs))
+    return found
+
+
+def shared_settings(config: StudyConfig) -> dict[str, Any]:
+    """The settings that all cells of a study share and that decide its numbers."""
+    grid = {"name", "inits", "seeds", "levels", "controls", "engine"}
+    return {key: value for key, value in config.to_dict().items() if key not in grid}
+
+
+def _name(config: StudyConfig, init: str, seed: int, branch: str, draw: int) -> str:
+    settings = _without_defaults(shared_settings(config), _defaults())
+    if branch == DENSE:
+        settings = {k: v for k, v in settings.items() if k not in ("prune", "rewind")}
+    identity = {**settings, "init": init, "seed": seed, "branch": branch, "draw": draw}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    slug = re.sub(r"[^\w.]+", "_", init).strip("_")
+    suffix = f"-{draw}" if branch not in (TICKET, DENSE) else ""
+    return f"{slug}-s{seed}-{branch}{suffix}-{digest}"
+
+
+def _defaults() -> dict[str, Any]:
+    return shared_settings(StudyConfig())
+
+
+def _without_defaults(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            value = _without_defaults(value, defaults[key])
+            if value:
+                kept[key] = value
+        elif value != defaults[key]:
+            kept[key] = value
+    return kept

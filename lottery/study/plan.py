@@ -1,0 +1,93 @@
+"""What a study would do, and about how long it would take on this machine."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lottery.data.batches import Batches
+from lottery.data.images import split
+from lottery.data.sources import data_dir as default_data_dir
+from lottery.init import initialise
+from lottery.models import build
+from lottery.pruning.masks import Masks
+from lottery.study.config import StudyConfig
+from lottery.study.grid import Cell, cells
+from lottery.study.run import check, choose_device
+from lottery.study.store import StudyStore
+from lottery.training.config import LearningRate, to_steps
+from lottery.training.level import LevelTrainer
+from lottery.training.loop import ENGINES, choose_engine, evaluate, make_optimizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do."""
+
+    cells: list[Cell]
+    unfinished: list[Cell]
+    steps_per_level: int
+    evaluations_per_level: int
+    workers: int
+    seconds: float
+    """Estimate for all workers together, from a few measured steps and evaluations."""
+
+    @property
+    def levels(self) -> int:
+        """Levels to be trained."""
+        return sum(len(cell.levels) for cell in self.unfinished)
+
+
+def plan_study(
+    config: StudyConfig,
+    *,
+    results_dir: str | Path = "results",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+) -> Plan:
+    """What `run_study` would do with the same arguments; trains nothing but a few steps."""
+    device = choose_device(device)
+    dataset, steps = check(config, default_data_dir(data_dir))
+    grid = cells(config)
+    todo = StudyStore(results_dir, config.name).unfinished(grid)
+    data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
+    trainer = LevelTrainer(
+        data.to(device), config.train, config.seeds[0], choose_engine(config.engine)
+    )
+    every = to_steps("train.eval_every", config.train.eval_every, trainer.steps_per_epoch)
+    evaluations = -(-steps // every)
+    per_step, per_evaluation = _measure(config, trainer)
+    per_level = steps * per_step + (evaluations + 1) * per_evaluation
+    at_once = (
+        1 if device == "cuda" else max(1, (os.cpu_count() or 1) if workers is None else workers)
+    )
+    seconds = sum(len(cell.levels) for cell in todo) * per_level / max(1, min(at_once, len(todo)))
+    return Plan(grid, todo, steps, evaluations, at_once, seconds)
+
+
+def _measure(config: StudyConfig, trainer: LevelTrainer, steps: int = 30) -> tuple[float, float]:
+    """Seconds of a training step and of an evaluation, on one thread as in a worker."""
+    data = trainer.data
+    device = data.train.labels.device
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = initialise(build(config.model).to(device), config.inits[0])
+        batches = Batches(data.train, config.train.batch_size, seed=0)
+        schedule = LearningRate(config.train, trainer.steps_per_epoch)
+        engine, masks = ENGINES[trainer.engine], Masks.ones(model)
+        optimizer = make_optimizer(model, config.train)
+        engine(model, masks, optimizer, batches, schedule, 0, steps // 3)
+        started = time.perf_counter()
+        engine(model, masks, optimizer, batches, schedule, 0, steps)
+        per_step = (time.perf_counter() - started) / steps
+        some = data.test.subset(torch.arange(min(1000, len(data.test))))
+        started = time.perf_counter()
+        evaluate(model, some)
+        per_image = (time.perf_counter() - started) / len(some)
+    finally:
+        torch.set_num_threads(threads)
+    return per_step, per_image * (len(data.test) + 2 * len(data.val))

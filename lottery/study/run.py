@@ -1,0 +1,117 @@
+"""Running a whole study: plan, execute, tabulate."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from lottery.data.images import Dataset, load, split
+from lottery.data.sources import data_dir as default_data_dir
+from lottery.errors import ConfigError
+from lottery.study.config import StudyConfig
+from lottery.study.executors import run_here, run_local
+from lottery.study.grid import cells
+from lottery.study.manifest import append_run, describe_run
+from lottery.study.progress import Progress
+from lottery.study.store import StudyStore
+from lottery.study.worker import Event, Task
+from lottery.training.config import to_steps
+from lottery.training.level import LevelTrainer
+from lottery.training.loop import choose_engine
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a run of a study left."""
+
+    folder: Path
+    levels: pd.DataFrame
+    """Rows of levels.csv for the cells that were asked for."""
+    failures: dict[str, str]
+    """Reason by cell that failed."""
+    computed: int
+    """Cells that this run finished; the others were finished before."""
+
+
+def choose_device(name: str) -> str:
+    """cpu or cuda; "auto" takes the GPU if there is one."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError("device", name, "auto, cpu, cuda")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("device", name, "auto or cpu: PyTorch sees no GPU here")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def run_study(
+    config: StudyConfig,
+    *,
+    results_dir: str | Path = "results",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    quiet: bool = False,
+) -> StudyResult:
+    """Run the cells of a study that are not finished yet, and write its tables.
+
+    workers: processes at once, by default one per core; 0 runs in this process, as a GPU always
+    does. fresh: discard what is there first. quiet: no progress display.
+    An interruption loses at most half a minute of each cell; the same call goes on from there.
+    """
+    device = choose_device(device)
+    if workers is not None and workers < 0:
+        raise ConfigError("workers", workers, "at least 0")
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = 0 if device == "cuda" else workers
+    place = default_data_dir(data_dir)
+    dataset, steps = check(config, place)
+    store = StudyStore(results_dir, config.name)
+    grid = cells(config)
+    failures: dict[str, str] = {}
+    with store.open(config, fresh=fresh):
+        todo = store.unfinished(grid)
+        tasks = [Task(config, cell, Path(results_dir), place, device) for cell in todo]
+        run = describe_run(device, workers, dataset.sha256)
+        started = time.perf_counter()
+        ended: list[str] = []
+        try:
+            with Progress(grid, todo, steps, quiet=quiet) as progress:
+
+                def note(event: Event) -> None:
+                    progress.event(event)
+                    if event.kind == "failed":
+                        failures[event.cell.name] = event.message
+                    elif event.kind == "done":
+                        ended.append(event.cell.name)
+
+                if workers:
+                    run_local(tasks, workers, note)
+                else:
+                    run_here(tasks, note)
+        finally:
+            table = store.write_tables(config, grid)
+            if tasks:
+                run["seconds"] = round(time.perf_counter() - started, 1)
+                run["cells_computed"] = len(ended)
+                run["cells_failed"] = len(failures)
+                store.write_text("manifest.json", append_run(store.manifest(), config.name, run))
+    mine = table["cell"].isin([cell.name for cell in grid])
+    return StudyResult(store.root, table[mine], failures, len(ended))
+
+
+def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
+    """Load the data and check what depends on it; the data set and the steps of a level."""
+    dataset = load(config.data, data_dir)
+    data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
+    if config.train.batch_size > len(data.train):
+        raise ConfigError("train.batch_size", config.train.batch_size, f"1 to {len(data.train)}")
+    trainer = LevelTrainer(data, config.train, config.seeds[0], choose_engine(config.engine))
+    rewind = to_steps("rewind.to", config.rewind.to, trainer.steps_per_epoch)
+    if rewind >= trainer.last_step:
+        length = config.train.duration
+        raise ConfigError("rewind.to", config.rewind.to, f"less than train.duration ({length})")
+    return dataset, trainer.last_step

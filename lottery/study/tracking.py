@@ -1,0 +1,90 @@
+"""TensorBoard events of one cell, live while it runs."""
+
+from pathlib import Path
+
+import torch
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from lottery.pruning.masks import Masks
+from lottery.study.config import StudyConfig
+from lottery.study.grid import Cell
+from lottery.study.records import Row
+from lottery.tickets.level import Level, Start
+from lottery.training.level import Evaluation
+
+
+class TensorBoard:
+    """Writes a cell's scalars, histograms, mask images, configuration and hyperparameters.
+
+    The horizontal axis is the number of steps trained since the first level began.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, cell: Cell, resumed_at: int) -> None:
+        """resumed_at: steps already logged; events after them came from a run that was killed."""
+        self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1)
+        self._config, self._cell = config, cell
+        self._done = 0
+        if not resumed_at:
+            text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+            self._writer.add_text("configuration", f"Cell `{cell.name}`\n\n```yaml\n{text}```")
+
+    def evaluation(self, start: Start, evaluation: Evaluation) -> None:
+        """Scalars of one evaluation."""
+        step = self._done + evaluation.step - start.step
+        for part, short in (("train", "train"), ("validation", "val"), ("test", "test")):
+            for quantity in ("loss", "accuracy"):
+                value = getattr(evaluation, f"{short}_{quantity}")
+                self._writer.add_scalar(f"{quantity}/{part}", value, step)
+        self._writer.add_scalar("weights_remaining/all", start.masks.weights_remaining, step)
+        for name, density in start.masks.densities.items():
+            self._writer.add_scalar(f"weights_remaining/{name}", density, step)
+
+    def level(self, level: Level, *, logged: bool = False) -> None:
+        """A finished level: histograms of kept weights and the first layer's mask as an image.
+
+        logged: an earlier run logged it already; only its steps are counted.
+        """
+        self._done += level.steps
+        if logged:
+            return
+        for name, mask in level.masks.items():
+            for when, state in (("initial", level.initial), ("trained", level.trained)):
+                values = state[name][mask]
+                if len(values):
+                    self._writer.add_histogram(f"{name}/{when}", values, self._done)
+        image = mask_image(level.masks)
+        if image is not None:
+            self._writer.add_image("first_layer_mask", image, self._done)
+        self._writer.flush()
+
+    def close(self, levels: list[Row]) -> None:
+        """Hyperparameters with the metrics of the first, best (by validation) and last level."""
+        names = {"init": self._cell.init, "seed": self._cell.seed, "branch": self._cell.branch}
+        train = self._config.train
+        settings = {"model": self._config.model, "optimizer": train.optimizer, "lr": train.lr}
+        best = max(levels, key=lambda row: row["val_accuracy"])
+        metrics = {
+            f"{which}/{quantity}": row[quantity]
+            for which, row in (("first", levels[0]), ("best", best), ("last", levels[-1]))
+            for quantity in ("weights_remaining", "test_accuracy")
+        }
+        for summary in hparams({**names, "draw": self._cell.draw, **settings}, metrics):
+            self._writer._get_file_writer().add_summary(summary)
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, self._done)
+        self._writer.close()
+
+
+def mask_image(masks: Masks) -> torch.Tensor | None:
+    """Density of the first layer's kept weights per pixel, 1×side×side in [0, 1], if it is linear.
+
+    None if the first layer is no linear layer on a square image of one channel.
+    """
+    first = next(iter(masks.values()))
+    side = round(first.shape[1] ** 0.5)
+    if first.dim() != 2 or side * side != first.shape[1]:
+        return None
+    density = first.float().mean(dim=0).view(1, side, side)
+    return density / density.max().clamp(min=1e-12)

@@ -1,0 +1,121 @@
+"""Controls: what a ticket of the same density is compared with.
+
+A control takes a ticket's masks and gives the masks and weights that training starts from instead.
+Every control trains a fresh optimiser from step 0 for the full length of a level.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+from torch import nn
+
+from lottery.data.images import Splits
+from lottery.init import initialise
+from lottery.pruning import masks as mask_operations
+from lottery.pruning.masks import Masks, State
+from lottery.pruning.weights import prune
+from lottery.registry import Registry
+from lottery.seeds import Address, generator
+from lottery.tickets.imp import initialised
+from lottery.tickets.level import Level, Memory, Start, Watch, ignore, train_to_end
+from lottery.training.config import TrainConfig
+from lottery.training.level import LevelTrainer, snapshot
+from lottery.training.loop import choose_engine
+
+CONTROLS: Registry = Registry("control")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a control at one level."""
+
+    model: nn.Module
+    init: str
+    seed: int
+    draw: int
+    level: int
+    initial: State
+    """The ticket's own weights at initialisation."""
+
+    def address(self, purpose: str) -> tuple[Address, ...]:
+        """Where this draw's randomness is found: another at each level and draw."""
+        return (purpose, self.draw, self.level)
+
+
+@CONTROLS.register
+def reinit(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The ticket's masks with new weights from the same scheme (Frankle & Carbin 2019, sec. 2)."""
+    model = deepcopy(draw.model)
+    model.load_state_dict(draw.initial)
+    return ticket, snapshot(initialise(model, draw.init, draw.seed, draw.address("reinit")))
+
+
+@CONTROLS.register
+def shuffle_layer(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The initial weights with the ticket's masks shuffled within each layer."""
+    stream = generator(draw.seed, *draw.address("shuffle_layer"))
+    return mask_operations.shuffle_layer(ticket, stream), draw.initial
+
+
+@CONTROLS.register
+def shuffle_global(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The initial weights with the ticket's masks shuffled across all layers."""
+    stream = generator(draw.seed, *draw.address("shuffle_global"))
+    return mask_operations.shuffle_global(ticket, stream), draw.initial
+
+
+@CONTROLS.register
+def random(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """Random pruning at the ticket's layer densities, iterative: masks nest over the levels."""
+    return _pruned("random", ticket, draw), draw.initial
+
+
+@CONTROLS.register
+def magnitude_at_init(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The largest initial weights at the ticket's layer densities (app. F.4 of the same paper)."""
+    return _pruned("magnitude_at_init", ticket, draw), draw.initial
+
+
+def _pruned(criterion: str, ticket: Masks, draw: Draw) -> Masks:
+    """One ranking per draw, cut at the ticket's counts; the same at every level, so masks nest."""
+    full = Masks({name: mask | ~mask for name, mask in ticket.items()})
+    stream = generator(draw.seed, criterion, draw.draw)
+    initial = draw.initial
+    return prune(full, initial, initial, ticket.remaining, criterion=criterion, generator=stream)
+
+
+def run_control(
+    control: str | Callable[[Masks, Draw], tuple[Masks, State]],
+    model: nn.Module,
+    data: Splits,
+    masks_at: Callable[[int], Masks],
+    *,
+    levels: Iterable[int],
+    init: str = "xavier_normal",
+    seed: int = 0,
+    draw: int = 0,
+    train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+    engine: str = "auto",
+    memory: Memory | None = None,
+    watch: Watch = ignore,
+) -> Iterator[Level]:
+    """Train a control at each of `levels` and yield its record, like `find_tickets`.
+
+    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, or a function.
+    masks_at: the ticket's masks at a level. init, seed: those of the ticket. draw: number of the
+    replicate under that seed.
+    """
+    function = CONTROLS.resolve(control)
+    trainer = LevelTrainer(data, train, seed, choose_engine(engine))
+    memory = memory or Memory()
+    initial = initialised(model, init, seed, data)
+    for level in levels:
+        record = memory.load_level(level, initial)
+        if record is None:
+            ticket = masks_at(level).to("cpu")
+            masks, weights = function(ticket, Draw(model, init, seed, draw, level, initial))
+            start = Start(level, masks, weights, initial=weights)
+            record = train_to_end(model, trainer, start, memory, watch)
+            memory.save_level(record)
+        yield record

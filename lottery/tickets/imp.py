@@ -1,0 +1,166 @@
+"""Iterative magnitude pruning with rewinding: train, record, prune, rewind.
+
+for ticket in find_tickets(model, data, init="xavier_normal", seed=0, levels=10):
+    print(ticket)       # Level 3: 51.28% of weights, test accuracy 98.22%
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from lottery.data.images import Splits
+from lottery.errors import ConfigError, StoreError
+from lottery.init import initialise
+from lottery.pruning.masks import Masks, State, prunable
+from lottery.pruning.schedule import PruneConfig, keep_counts
+from lottery.pruning.weights import prune as prune_masks
+from lottery.seeds import generator
+from lottery.tickets.level import Level, Memory, Start, Watch, ignore, train_to_end
+from lottery.training.config import TrainConfig, to_steps
+from lottery.training.level import LevelTrainer, snapshot
+from lottery.training.loop import choose_engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewindConfig:
+    """What happens to weights, learning rate and optimiser after pruning."""
+
+    mode: Literal["weights", "learning_rate", "none"] = "weights"
+    """weights: surviving weights and the schedule go back to step `to` (Frankle & Carbin 2019);
+    learning_rate: weights are kept and only the schedule goes back (Renda et al. 2020);
+    none: fine-tuning, weights are kept and the last learning rate is held."""
+
+    to: str = "0it"
+    """The step or epoch of level 0 gone back to: "0it" is the initialisation, "500it" and "1ep"
+    are later points. Levels after the first train from there to the end."""
+
+    optimizer: Literal["fresh", "rewound", "kept"] = "fresh"
+    """Optimiser state at the start of a level: none, as it was at step `to`, or as it was at the
+    end of the last level (with the state of pruned weights set to zero)."""
+
+    def __post_init__(self) -> None:
+        step = to_steps("rewind.to", self.to, 1)
+        if self.optimizer == "rewound" and (step == 0 or self.mode != "weights"):
+            raise ConfigError(
+                "rewind.optimizer", "rewound", "fresh or kept, unless weights go back to a step > 0"
+            )
+
+
+def find_tickets(
+    model: nn.Module,
+    data: Splits,
+    *,
+    init: str = "xavier_normal",
+    seed: int = 0,
+    levels: int = 10,
+    train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+    prune: PruneConfig = PruneConfig(),  # noqa: B008
+    rewind: RewindConfig = RewindConfig(),
+    engine: str = "auto",
+    memory: Memory | None = None,
+    watch: Watch = ignore,
+) -> Iterator[Level]:
+    """Initialise `model` and yield a record per level, from the unpruned level 0 to `levels`.
+
+    model: any nn.Module that maps images to logits; trained in place, moved to the data's device.
+    data: as from `lottery.data.split`. seed: decides weights, data order and ties.
+    Levels that `memory` already holds are not trained again.
+    """
+    trainer = LevelTrainer(data, train, seed, choose_engine(engine))
+    rewind_step = to_steps("rewind.to", rewind.to, trainer.steps_per_epoch)
+    if rewind_step >= trainer.last_step:
+        raise ConfigError("rewind.to", rewind.to, f"less than train.duration ({train.duration})")
+    memory = memory or Memory()
+    initial = initialised(model, init, seed, data)
+    full = Masks.ones(model, prune.biases).to("cpu")
+    kinds = prunable(model, prune.biases)
+    first: Level | None = None
+    previous: Level | None = None
+    for level in range(levels + 1):
+        record = memory.load_level(level, initial)
+        if record is None:
+            if first is None or previous is None:
+                start = Start(level, full, initial, initial)
+            else:
+                source = previous if prune.iterative else first
+                masks = prune_masks(
+                    source.masks,
+                    source.trained,
+                    initial,
+                    keep_counts(full.sizes, kinds, prune, level),
+                    criterion=prune.criterion,
+                    scope=prune.scope,
+                    generator=generator(seed, "prune", level),
+                )
+                start = _rewound(rewind, rewind_step, level, masks, previous, memory)
+            record = train_to_end(
+                model,
+                trainer,
+                start,
+                memory,
+                watch,
+                rewind_step=rewind_step if level == 0 else 0,
+                keep_end=rewind.optimizer == "kept",
+            )
+            memory.save_level(record)
+        first, previous = first or record, record
+        yield record
+
+
+def find_dense(
+    model: nn.Module,
+    data: Splits,
+    *,
+    init: str = "xavier_normal",
+    seed: int = 0,
+    levels: int = 10,
+    train: TrainConfig = TrainConfig(),  # noqa: B008
+    engine: str = "auto",
+    memory: Memory | None = None,
+    watch: Watch = ignore,
+) -> Iterator[Level]:
+    """The unpruned baseline trained for as many steps as all of a ticket's levels together.
+
+    Its level l is the network after l + 1 levels' worth of steps: nothing is pruned or rewound,
+    the optimiser goes on, and a learning-rate schedule starts again with each level.
+    """
+    return find_tickets(
+        model,
+        data,
+        init=init,
+        seed=seed,
+        levels=levels,
+        train=train,
+        prune=PruneConfig(linear_rate=0.0, conv_rate=0.0),
+        rewind=RewindConfig(mode="learning_rate", optimizer="kept"),
+        engine=engine,
+        memory=memory,
+        watch=watch,
+    )
+
+
+def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
+    """Initialise `model` on the data's device; a copy of its state, taken after the scheme."""
+    initialise(model.to(data.train.labels.device), init, seed)
+    return snapshot(model)
+
+
+def _rewound(
+    rewind: RewindConfig, step: int, level: int, masks: Masks, previous: Level, memory: Memory
+) -> Start:
+    """Where a level after the first begins."""
+    point = memory.load_rewind_point() if step else None
+    end = memory.load_checkpoint()
+    if (step and point is None) or (rewind.optimizer == "kept" and end is None):
+        raise StoreError(f"level {level} cannot be rewound: the cell's checkpoints are gone")
+    optimizer = {}
+    if rewind.optimizer == "rewound" and point:
+        optimizer = point.optimizer
+    elif rewind.optimizer == "kept" and end:
+        optimizer = end.optimizer
+    weights = previous.trained
+    if rewind.mode == "weights":
+        weights = point.model if point else previous.initial
+    return Start(level, masks, weights, previous.initial, step, optimizer, rewind.mode == "none")

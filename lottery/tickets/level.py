@@ -1,0 +1,159 @@
+"""The record of one finished level, and training one from a starting point to its record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from lottery.pruning.masks import Masks, State, prunable
+from lottery.training.level import Checkpoint, Evaluation, LevelTrainer
+from lottery.training.loop import Metrics, evaluate, make_optimizer
+
+
+@dataclass(frozen=True)
+class Level:
+    """A network trained at one sparsity. Tensors are copies on the CPU."""
+
+    level: int
+    masks: Masks
+    kinds: dict[str, str]
+    """Layer kind of each masked parameter: conv, linear or output."""
+    initial: State
+    """Weights at initialisation, before masks: this level's own draw where it has one."""
+    trained: State
+    """Weights at the level's last step; pruned ones are zero."""
+    evaluations: list[Evaluation]
+    train: Metrics
+    """Over all training images at the last step; `val` and `test` likewise."""
+    val: Metrics
+    test: Metrics
+    first_step: int
+    seconds: float
+    engine: str
+    device: str
+
+    @property
+    def weights_remaining(self) -> float:
+        """Fraction of prunable weights kept."""
+        return self.masks.weights_remaining
+
+    @property
+    def early_stop(self) -> Evaluation:
+        """The first evaluation of least validation loss (Frankle & Carbin 2019, read off after)."""
+        return min(self.evaluations, key=lambda evaluation: evaluation.val_loss)
+
+    @property
+    def steps(self) -> int:
+        """Steps trained in this level."""
+        return self.evaluations[-1].step - self.first_step
+
+    def __repr__(self) -> str:
+        return (
+            f"Level {self.level}: {self.weights_remaining:.2%} of weights, "
+            f"test accuracy {self.test.accuracy:.2%}"
+        )
+
+
+class Memory:
+    """What a cell needs to go on: finished levels and checkpoints. This one ends with the process,
+    and keeps no levels; the study's store keeps all of it on disk.
+    """
+
+    def __init__(self) -> None:
+        self._checkpoint: Checkpoint | None = None
+        self._rewind_point: Checkpoint | None = None
+
+    def load_level(self, level: int, initial: State) -> Level | None:
+        """A level finished earlier."""
+        return None
+
+    def save_level(self, level: Level) -> None:
+        """Keep a finished level."""
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The last point saved: within an unfinished level, or at the end of a finished one."""
+        return self._checkpoint
+
+    def save_checkpoint(self, checkpoint: Checkpoint, *, must: bool) -> None:
+        """Keep a point to go on from; unless it must be kept, only if that is worth the time."""
+        self._checkpoint = checkpoint
+
+    def load_rewind_point(self) -> Checkpoint | None:
+        """The point to which later levels are rewound, if training has passed it."""
+        return self._rewind_point
+
+    def save_rewind_point(self, checkpoint: Checkpoint) -> None:
+        """Keep the point to which later levels are rewound."""
+        self._rewind_point = checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a level begins: weights, masks, step, and the optimiser's state unless fresh."""
+
+    level: int
+    masks: Masks
+    weights: State
+    initial: State
+    step: int = 0
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    hold_rate: bool = False
+
+
+Watch = Callable[[Start, Evaluation], None]
+"""Told of each evaluation, and of the start of the level it belongs to."""
+
+
+def ignore(start: Start, evaluation: Evaluation) -> None:
+    """A watch that does not look."""
+
+
+def train_to_end(
+    model: nn.Module,
+    trainer: LevelTrainer,
+    start: Start,
+    memory: Memory,
+    watch: Watch,
+    *,
+    rewind_step: int = 0,
+    keep_end: bool = False,
+) -> Level:
+    """Train one level, from its last checkpoint in `memory` if there is one, and record it.
+
+    rewind_step: save the rewind point there (level 0). keep_end: save the final point too.
+    """
+    device = trainer.data.train.labels.device
+    masks = start.masks.to(device)
+    begin = memory.load_checkpoint()
+    if begin is None or begin.level != start.level:
+        begin = Checkpoint(start.level, start.step, start.step, start.weights, start.optimizer)
+    optimizer = make_optimizer(model, trainer.config)
+    model.load_state_dict(begin.model)
+    if begin.optimizer:
+        optimizer.load_state_dict(begin.optimizer)
+    masks.apply(model, optimizer)
+    point = begin
+    for point in trainer.train(
+        model, masks, optimizer, begin, also_at=rewind_step, hold_rate=start.hold_rate
+    ):
+        watch(start, point.evaluations[-1])
+        if point.step == rewind_step:
+            memory.save_rewind_point(point)
+        memory.save_checkpoint(point, must=keep_end and point.step == trainer.last_step)
+    kinds = prunable(model, biases=True)
+    return Level(
+        level=start.level,
+        masks=start.masks.to("cpu"),
+        kinds={name: kinds[name] for name in start.masks},
+        initial=start.initial,
+        trained=point.model,
+        evaluations=point.evaluations,
+        train=evaluate(model, trainer.data.train),
+        val=evaluate(model, trainer.data.val),
+        test=evaluate(model, trainer.data.test),
+        first_step=start.step,
+        seconds=point.seconds,
+        engine=trainer.engine,
+        device=device.type,
+    )

@@ -1,0 +1,1 @@
+"""Training one network for one level: configuration, engines, evaluation, checkpoints."""
