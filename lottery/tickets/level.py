@@ -142,6 +142,7 @@ def train_to_end(
             memory.save_rewind_point(point)
         memory.save_checkpoint(point, must=keep_end and point.step == trainer.last_step)
     kinds = prunable(model, biases=True)
+    last = point.evaluations[-1]
     return Level(
         level=start.level,
         masks=start.masks.to("cpu"),
@@ -150,8 +151,8 @@ def train_to_end(
         trained=point.model,
         evaluations=point.evaluations,
         train=evaluate(model, trainer.data.train),
-        val=evaluate(model, trainer.data.val),
-        test=evaluate(model, trainer.data.test),
+        val=Metrics(last.val_loss, last.val_accuracy),
+        test=Metrics(last.test_loss, last.test_accuracy),
         first_step=start.step,
         seconds=point.seconds,
         engine=trainer.engine,
