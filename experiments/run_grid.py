@@ -188,6 +188,7 @@ def main(argv: list[str]) -> int:
     """Exit status: 0 all cells finished, 1 some failed, 2 bad arguments, 130 interrupted."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("lottery").setLevel(logging.INFO)
+    sys.path.append(str(Path.cwd()))  # where module:function of one's own may lie
     try:
         arguments, config = parse(argv)
         place = {
@@ -206,6 +207,8 @@ def main(argv: list[str]) -> int:
         return _complain(str(error), 2)
     except LotteryError as error:
         return _complain(str(error), 1)
+    except OSError as error:
+        return _complain(f"{type(error).__name__}: {error}", 1)
     except KeyboardInterrupt:
         command = shlex.join(["python", sys.argv[0], *(a for a in argv if a != "--fresh")])
         return _complain(f"interrupted; to go on from here: {command}", 130)

@@ -32,8 +32,16 @@ def interval_line(
     mean = scale * rows["mean"].to_numpy()
     ax.plot(x, mean, color=look.color, marker=look.marker, linestyle=look.linestyle, label=label)
     half = scale * (rows["high"] - rows["mean"]).to_numpy()
+    several = (rows["n"] > 1).to_numpy()
     ax.errorbar(
-        x, mean, half, fmt="none", ecolor=look.color, elinewidth=0.7, capsize=1.3, alpha=0.8
+        np.asarray(x)[several],
+        mean[several],
+        half[several],
+        fmt="none",
+        ecolor=look.color,
+        elinewidth=0.7,
+        capsize=1.3,
+        alpha=0.8,
     )
 
 

@@ -35,9 +35,10 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     A process that dies (out of memory, say) fails its cell alone. When this process is killed its
     workers end too, and when it is interrupted they are stopped before the exception goes on.
     """
-    # Children forked from a server that has imported everything start in milliseconds.
+    # Children forked from a server that has imported everything start in milliseconds. The first
+    # optimiser of a process imports torch._dynamo, which takes longer than all else together.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lottery.study.worker"])
+    context.set_forkserver_preload(["lottery.study.worker", "torch._dynamo"])
     waiting, failed = list(tasks), set[str]()
     running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
     try:

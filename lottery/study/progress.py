@@ -131,8 +131,10 @@ class Progress:
             bar = ProgressBar(self._steps_per_level, within, width=20)
             place = f"level {event.level}/{cell.levels[-1]}"
             table.add_row(Text(cell.label), place, bar, _state(event))
-        whole = ProgressBar(max(1, self._levels), self._levels_done, width=40)
-        return Group(table, whole, Text(self._summary(), style="bold"))
+        whole = Table.grid(padding=(0, 1))
+        bar = ProgressBar(max(1, self._levels), self._levels_done, width=24)
+        whole.add_row(bar, Text(self._summary(), style="bold"))
+        return Group(table, whole)
 
 
 def _state(event: Event) -> str:

@@ -60,15 +60,15 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self, levels: list[Row]) -> None:
-        """Hyperparameters with the metrics of the first, best (by validation) and last level."""
+        """Hyperparameters with the metrics of the last and the best level (by validation)."""
         names = {"init": self._cell.init, "seed": self._cell.seed, "branch": self._cell.branch}
         train = self._config.train
         settings = {"model": self._config.model, "optimizer": train.optimizer, "lr": train.lr}
         best = max(levels, key=lambda row: row["val_accuracy"])
         metrics = {
             f"{which}/{quantity}": row[quantity]
-            for which, row in (("first", levels[0]), ("best", best), ("last", levels[-1]))
-            for quantity in ("weights_remaining", "test_accuracy")
+            for which, row in (("last", levels[-1]), ("best", best))
+            for quantity in ("test_accuracy", "weights_remaining")
         }
         for summary in hparams({**names, "draw": self._cell.draw, **settings}, metrics):
             self._writer._get_file_writer().add_summary(summary)

@@ -1,5 +1,6 @@
 """Running one cell: from its place in the grid to finished levels in the store."""
 
+import contextlib
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ def run_cell(task: Task, emit: Emit) -> None:
     """Run a cell to its end; any failure is told as an event, and stops no other cell."""
     cell = task.cell
     try:
-        _run(task, emit)
+        with _repeatable(task.device):
+            _run(task, emit)
     except LotteryError as error:
         emit(Event(cell, "failed", message=str(error)))
     except Exception as error:
@@ -76,7 +78,6 @@ def run_cell(task: Task, emit: Emit) -> None:
 
 def _run(task: Task, emit: Emit) -> None:
     config, cell = task.config, task.cell
-    _prepare(task.device)
     store = StudyStore(task.results_dir, config.name)
     memory = store.cell(cell.name)
     records = {level: memory.record(level) for level in memory.finished_levels()}
@@ -142,14 +143,21 @@ def _walk(
     )
 
 
-def _prepare(device: str) -> None:
-    """Make results repeatable on `device`: one thread per worker, no nondeterministic kernels."""
-    if device == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.use_deterministic_algorithms(True)
-    else:
-        torch.set_num_threads(1)
-        # Adam's averages of dead units decay into denormal numbers, which slow a step by a third.
-        torch.set_flush_denormal(True)
+@contextlib.contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """One thread on a CPU, deterministic kernels on a GPU; afterwards all is as it was."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        if device == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.allow_tf32 = False
+            torch.use_deterministic_algorithms(True)
+        else:
+            torch.set_num_threads(1)
+            # Adam's averages of dead units decay into denormal numbers, which slow steps by a third
+            torch.set_flush_denormal(True)
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(strict)
