@@ -40,7 +40,7 @@ def accuracy_over_steps(curves: pd.DataFrame) -> Figure:
     )
     panels = list(axes[:, 0])
     for ax, (init, look) in zip(panels, looks.items(), strict=True):
-        own = table[table["init"] == init].sort_values("total_step")
+        own = table[table["init"] == init]
         for branch, rows in own.groupby("branch"):
             named = ("_ticket", look._replace(linestyle="-"))
             label, line = named if branch == "ticket" else branch_look("dense")

@@ -82,7 +82,5 @@ def _half_width(deviation: ArrayLike, n: ArrayLike, confidence: float) -> np.nda
         raise ConfigError("confidence", confidence, "a number between 0 and 1")
     count = np.asarray(n, dtype=float)
     freedom = np.where(count > 1, count - 1, np.nan)
-    spread = np.asarray(deviation, dtype=float)
-    return (
-        stats.t.ppf((1 + confidence) / 2, freedom) * spread / np.sqrt(np.where(count > 1, count, 1))
-    )
+    error = np.asarray(deviation, dtype=float) / np.sqrt(freedom + 1)
+    return stats.t.ppf((1 + confidence) / 2, freedom) * error
