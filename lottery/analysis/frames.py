@@ -3,23 +3,13 @@
 A study is named by its folder under `results`, or by a path to such a folder.
 """
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from lottery.errors import StoreError
 
 TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    TEXT: str,
-    COUNT: int,
-    FRACTION: lambda text: float(text or "nan"),
-    MAYBE_COUNT: lambda text: int(float(text)) if text else pd.NA,
-}
 
 _CELL = {"study": TEXT, "cell": TEXT, "init": TEXT, "seed": COUNT, "branch": TEXT, "draw": COUNT}
 
@@ -105,7 +95,7 @@ def _read(study: str | Path, results: str | Path, name: str, types: dict[str, st
         if absent:
             raise ValueError(f"no column {', '.join(absent)}")
         frame = frame.astype(types)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} cannot be read ({reason}); {_remedy(path)}") from error
     if frame.empty:
@@ -114,19 +104,14 @@ def _read(study: str | Path, results: str | Path, name: str, types: dict[str, st
 
 
 def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
-    """The table as written: floats to the last bit; `none` and `007` are good names."""
-    with path.open(newline="", encoding="utf-8") as file:
-        head, *rows = list(csv.reader(file, strict=True)) or [[]]
-    if any(len(row) != len(head) for row in rows):
+    """The table as written; `none` and `007` are good names, and no text is ever empty."""
+    texts = [name for name, kind in types.items() if kind == TEXT]
+    blank = {name: [""] for name in types if name not in texts}
+    as_text = dict.fromkeys(texts, "str")
+    frame = pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values=blank)
+    if (frame[[name for name in texts if name in frame]].fillna("") == "").any(axis=None):
         raise ValueError("a row is cut short")
-    columns = zip(*rows, strict=True) if rows else [()] * len(head)
-    parsers = {name: _PARSERS[types.get(name, TEXT)] for name in head}
-    return pd.DataFrame(
-        {
-            name: pd.Series([parsers[name](text) for text in column], dtype=types.get(name))
-            for name, column in zip(head, columns, strict=True)
-        }
-    )
+    return frame
 
 
 def _remedy(path: Path) -> str:

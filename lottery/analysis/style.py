@@ -1,7 +1,7 @@
 """How every figure looks, what it says about n, and how it is written.
 
-Colours are Okabe and Ito's, told apart with every common form of colour blindness, and no line is
-told apart by colour alone. Files hold no dates, so the same tables give the same bytes.
+Colours are seaborn's colour-blind palette (after Okabe and Ito), and no line is told apart by
+colour alone. Files hold no dates, so the same tables give the same bytes.
 """
 
 import textwrap
@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lottery.errors import StoreError
 
-BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#707070"
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, *_, SKY = seaborn.color_palette("colorblind").as_hex()
+BLACK, GREY = "#000000", "#707070"
 WIDTH = 7.0
 """Inches: the text width of a two-column paper."""
 ERROR_SCALE = "Test accuracy (%, log-error scale)"
 
 _RC = {
+    **seaborn.axes_style("whitegrid"),
+    **seaborn.plotting_context("paper"),
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8,

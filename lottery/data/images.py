@@ -167,7 +167,7 @@ def split(
     """
     total = len(dataset.train)
     if not 1 <= validation < total:
-        raise ConfigError("data.validation", validation, f"1 to {total - 1}")
+        raise ConfigError("validation", validation, f"1 to {total - 1}")
     order = torch.randperm(total, generator=generator(seed, "split"))
     if stratified:
         labels = dataset.train.labels.cpu()[order]
