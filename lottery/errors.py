@@ -1,11 +1,17 @@
 """Errors that are the user's business: one clear message, shown without a traceback."""
 
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
 
 class LotteryError(Exception):
     """Something the user can mend; the message names the thing, its value and what is allowed."""
 
 
-class ConfigError(LotteryError, ValueError):
+class UsageError(LotteryError):
+    """Arguments or a configuration that cannot be used."""
+
+
+class ConfigError(UsageError, ValueError):
     """A setting has a value that is not allowed.
 
     >>> str(ConfigError("train.lr", -1, "a number above 0"))
@@ -26,3 +32,10 @@ class DataError(LotteryError):
 
 class StoreError(LotteryError):
     """What is on disk does not fit what was asked for."""
+
+
+def check_choices(config: Any, group: str) -> None:
+    """Raise ConfigError where a field annotated as a Literal holds something else."""
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
+            raise ConfigError(f"{group}.{name}", getattr(config, name), ", ".join(get_args(hint)))

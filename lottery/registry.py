@@ -28,7 +28,10 @@ def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str,
         return name, [], {}
     try:
         call = ast.parse(f"_({rest}", mode="eval").body
-        if not isinstance(call, ast.Call) or None in (keyword.arg for keyword in call.keywords):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
+            raise ValueError
+        names = [keyword.arg for keyword in call.keywords]
+        if None in names or len(set(names)) < len(names):
             raise ValueError
         args = [_literal(node) for node in call.args]
         kwargs = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
@@ -92,8 +95,11 @@ class Registry(Generic[F]):
     def _import(self, reference: str) -> Callable[..., Any]:
         module, _, attribute = reference.partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+            function = getattr(importlib.import_module(module), attribute)
+            if not callable(function):
+                raise TypeError(f"{attribute} is no function")
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise ConfigError(
                 self.kind, reference, f"an importable module:function ({error})"
             ) from error
+        return function

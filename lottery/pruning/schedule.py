@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, check_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class PruneConfig:
     """Prune biases too, at their layer's rate."""
 
     def __post_init__(self) -> None:
+        check_choices(self, "prune")
         for kind, rate in self.rates.items():
             if not 0 <= rate < 1:
                 raise ConfigError(f"prune.{kind}_rate", rate, "a fraction of at least 0 below 1")

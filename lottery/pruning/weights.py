@@ -76,6 +76,8 @@ def prune(
     parameter; with scope "global" their sum is kept, ranked over all layers with anything to
     prune together. generator: draws scores of random criteria and the order among ties.
     """
+    if scope not in ("layer", "global"):
+        raise ConfigError("scope", scope, "layer, global")
     generator = generator or torch.Generator().manual_seed(0)
     score = CRITERIA.resolve(criterion)
     context = Context(generator)

@@ -180,6 +180,7 @@ class CellStore(Memory):
             EOFError,
             KeyError,
             TypeError,
+            ValueError,
             pickle.UnpicklingError,
         ) as error:
             log.warning("%s is not readable (%s) and is passed over", path, error)

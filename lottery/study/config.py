@@ -48,8 +48,9 @@ class ControlsConfig:
         for name, draws in self.draws.items():
             if draws < 0:
                 raise ConfigError(f"controls.{name}", draws, "a number of draws, at least 0")
-        if self.levels is not None and any(level < 1 for level in self.levels):
-            raise ConfigError("controls.levels", self.levels, "levels from 1 on")
+        levels = self.levels or ()
+        if any(level < 1 for level in levels) or len(set(levels)) < len(levels):
+            raise ConfigError("controls.levels", self.levels, "levels from 1 on, each once")
 
     @property
     def draws(self) -> dict[str, int]:
@@ -139,5 +140,7 @@ def _check_scheme(spec: str) -> None:
     scheme = SCHEMES.resolve(spec)
     try:
         scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
-    except TypeError as error:
-        raise ConfigError("inits", spec, f"a scheme with its options ({error})") from None
+    except ConfigError:
+        raise
+    except Exception as error:  # a scheme of one's own may fail in any way
+        raise ConfigError("inits", spec, f"a scheme with its options ({error})") from error

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -39,6 +40,12 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     # optimiser of a process imports torch._dynamo, which takes longer than all else together.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lottery.study.worker", "torch._dynamo"])
+    # Ctrl-C reaches the whole group and this process acts on it; workers inherit the block.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     waiting, failed = list(tasks), set[str]()
     running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
     try:
@@ -54,7 +61,7 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
                 process.start()
                 sender.close()
                 running[receiver] = (task, process)
-            heard = set(wait(list(running)))
+            heard = set(wait(list(running))) if running else set()  # wait([]) never returns
             for receiver in [connection for connection in running if connection in heard]:
                 task, process = running[receiver]
                 event = _receive(receiver, task, process)
@@ -103,7 +110,6 @@ def _without_ticket(task: Task) -> Event:
 
 def _work(task: Task, sender: Connection) -> None:
     """Body of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent acts
     threading.Thread(target=_end_with_parent, daemon=True).start()
     run_cell(task, sender.send)
 

@@ -1,6 +1,5 @@
 """What a study would do, and about how long it would take on this machine."""
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import StudyConfig
 from lottery.study.grid import Cell, cells
-from lottery.study.run import check, choose_device
+from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
 from lottery.training.config import LearningRate, to_steps
 from lottery.training.level import LevelTrainer
@@ -28,16 +27,13 @@ class Plan:
 
     cells: list[Cell]
     unfinished: list[Cell]
+    levels: int
+    """Levels to be trained."""
     steps_per_level: int
     evaluations_per_level: int
     workers: int
     seconds: float
     """Estimate for all workers together, from a few measured steps and evaluations."""
-
-    @property
-    def levels(self) -> int:
-        """Levels to be trained."""
-        return sum(len(cell.levels) for cell in self.unfinished)
 
 
 def plan_study(
@@ -47,12 +43,20 @@ def plan_study(
     data_dir: str | Path | None = None,
     workers: int | None = None,
     device: str = "auto",
+    fresh: bool = False,
 ) -> Plan:
     """What `run_study` would do with the same arguments; trains nothing but a few steps."""
     device = choose_device(device)
+    at_once = max(1, choose_workers(workers, device))
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
-    todo = StudyStore(results_dir, config.name).unfinished(grid)
+    store = StudyStore(results_dir, config.name)
+    if fresh:
+        todo, levels = grid, sum(len(cell.levels) for cell in grid)
+    else:
+        store.check_settings(config)
+        todo = store.unfinished(grid)
+        levels = sum(not store.cell(c.name).record(level) for c in todo for level in c.levels)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     trainer = LevelTrainer(
         data.to(device), config.train, config.seeds[0], choose_engine(config.engine)
@@ -61,11 +65,8 @@ def plan_study(
     evaluations = -(-steps // every)
     per_step, per_evaluation = _measure(config, trainer)
     per_level = steps * per_step + (evaluations + 1) * per_evaluation
-    at_once = (
-        1 if device == "cuda" else max(1, (os.cpu_count() or 1) if workers is None else workers)
-    )
-    seconds = sum(len(cell.levels) for cell in todo) * per_level / max(1, min(at_once, len(todo)))
-    return Plan(grid, todo, steps, evaluations, at_once, seconds)
+    seconds = levels * per_level / max(1, min(at_once, len(todo)))
+    return Plan(grid, todo, levels, steps, evaluations, at_once, seconds)
 
 
 def _measure(config: StudyConfig, trainer: LevelTrainer, steps: int = 30) -> tuple[float, float]:

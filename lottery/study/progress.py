@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -97,11 +98,14 @@ class Progress:
             self._levels_done += event.kind == "level"
         if event.kind == "failed":
             self._console.print(
-                f"[red]failed[/] {event.cell.label}: {event.message}", highlight=False
+                f"[red]failed[/] {escape(f'{event.cell.label}: {event.message}')}",
+                highlight=False,
+                soft_wrap=True,
             )
         elif event.kind == "level" and not self._console.is_terminal:
             self._console.print(
                 f"{event.cell.label}: level {event.level}, {_state(event)} | {self._summary()}",
+                markup=False,
                 highlight=False,
                 soft_wrap=True,
             )

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from lottery.data.images import Dataset, load, split
+from lottery.data.images import Dataset, Splits, load, split
 from lottery.data.sources import data_dir as default_data_dir
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, LotteryError
+from lottery.models import build
+from lottery.pruning.masks import prunable
 from lottery.study.config import StudyConfig
 from lottery.study.executors import run_here, run_local
 from lottery.study.grid import cells
@@ -46,6 +48,15 @@ def choose_device(name: str) -> str:
     return "cuda" if available and name != "cpu" else "cpu"
 
 
+def choose_workers(workers: int | None, device: str) -> int:
+    """Processes at once: `workers`, by default one per core; 0, this process, on a GPU."""
+    if workers is not None and workers < 0:
+        raise ConfigError("workers", workers, "at least 0")
+    if device == "cuda":
+        return 0
+    return (os.cpu_count() or 1) if workers is None else workers
+
+
 def run_study(
     config: StudyConfig,
     *,
@@ -63,10 +74,7 @@ def run_study(
     An interruption loses at most half a minute of each cell; the same call goes on from there.
     """
     device = choose_device(device)
-    if workers is not None and workers < 0:
-        raise ConfigError("workers", workers, "at least 0")
-    workers = (os.cpu_count() or 1) if workers is None else workers
-    workers = 0 if device == "cuda" else workers
+    workers = choose_workers(workers, device)
     place = default_data_dir(data_dir)
     dataset, steps = check(config, place)
     store = StudyStore(results_dir, config.name)
@@ -105,7 +113,7 @@ def run_study(
 
 def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
     """Load the data and check what depends on it; the data set and the steps of a level."""
-    dataset = load(config.data, data_dir)
+    dataset = _load(config, data_dir)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     if config.train.batch_size > len(data.train):
         raise ConfigError("train.batch_size", config.train.batch_size, f"1 to {len(data.train)}")
@@ -114,4 +122,33 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
     if rewind >= trainer.last_step:
         length = config.train.duration
         raise ConfigError("rewind.to", config.rewind.to, f"less than train.duration ({length})")
+    _try_model(config, data)
     return dataset, trainer.last_step
+
+
+def _load(config: StudyConfig, data_dir: Path) -> Dataset:
+    try:
+        return load(config.data, data_dir)
+    except LotteryError:
+        raise
+    except Exception as error:  # a function of one's own may fail in any way
+        reason = f"a data set that can be loaded ({type(error).__name__}: {error})"
+        raise ConfigError("data", config.data, reason) from error
+
+
+def _try_model(config: StudyConfig, data: Splits) -> None:
+    """Show the network a few images, so that one that does not fit is found before training."""
+    images, _ = data.val.batch(slice(0, 2))
+    classes = data.classes
+    try:
+        model = build(config.model)
+        prunable(model)
+        with torch.no_grad():
+            logits = model.eval()(images)
+        if logits.dim() != 2 or logits.shape[1] < classes:
+            raise ValueError(f"its output is {tuple(logits.shape)} for {len(images)} images")
+    except LotteryError:
+        raise
+    except Exception as error:
+        reason = f"a network from {tuple(images.shape[1:])} inputs to {classes} classes ({error})"
+        raise ConfigError("model", config.model, reason) from error

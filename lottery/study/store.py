@@ -53,17 +53,20 @@ class StudyStore:
         Raises StoreError if another run holds it, or if it was made with other settings: one
         study's tables never mix settings.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / ".lock").acquire(timeout=0)
         except Timeout:
             raise StoreError(f"{self.root} is in use by another run") from None
+        except OSError as error:
+            where = str(self.root.parent)
+            raise ConfigError("results_dir", where, f"a folder to write in ({error})") from error
         with lock:
             if fresh:
                 self._clear()
             for leftover in self.root.rglob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
-            self._check_settings(config)
+            self.check_settings(config)
             self.write_text("study.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
             yield
 
@@ -73,7 +76,8 @@ class StudyStore:
         for name in ("cells", "tensorboard"):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
-    def _check_settings(self, config: StudyConfig) -> None:
+    def check_settings(self, config: StudyConfig) -> None:
+        """Raise ConfigError if what is in the folder was made with other settings."""
         path = self.root / "study.yaml"
         if not path.exists():
             return

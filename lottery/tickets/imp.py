@@ -11,7 +11,7 @@ from typing import Literal
 from torch import nn
 
 from lottery.data.images import Splits
-from lottery.errors import ConfigError, StoreError
+from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
 from lottery.pruning.masks import Masks, State, prunable
 from lottery.pruning.schedule import PruneConfig, keep_counts
@@ -41,6 +41,7 @@ class RewindConfig:
     end of the last level (with the state of pruned weights set to zero)."""
 
     def __post_init__(self) -> None:
+        check_choices(self, "rewind")
         step = to_steps("rewind.to", self.to, 1)
         if self.optimizer == "rewound" and (step == 0 or self.mode != "weights"):
             raise ConfigError(
@@ -94,7 +95,7 @@ def find_tickets(
                     scope=prune.scope,
                     generator=generator(seed, "prune", level),
                 )
-                start = _rewound(rewind, rewind_step, level, masks, previous, memory)
+                start = _rewound(rewind, rewind_step, level, masks, source, memory)
             record = train_to_end(
                 model,
                 trainer,
@@ -148,7 +149,7 @@ def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
 
 
 def _rewound(
-    rewind: RewindConfig, step: int, level: int, masks: Masks, previous: Level, memory: Memory
+    rewind: RewindConfig, step: int, level: int, masks: Masks, source: Level, memory: Memory
 ) -> Start:
     """Where a level after the first begins."""
     point = memory.load_rewind_point() if step else None
@@ -160,7 +161,7 @@ def _rewound(
         optimizer = point.optimizer
     elif rewind.optimizer == "kept" and end:
         optimizer = end.optimizer
-    weights = previous.trained
+    weights = source.trained
     if rewind.mode == "weights":
-        weights = point.model if point else previous.initial
-    return Start(level, masks, weights, previous.initial, step, optimizer, rewind.mode == "none")
+        weights = point.model if point else source.initial
+    return Start(level, masks, weights, source.initial, step, optimizer, rewind.mode == "none")

@@ -1,5 +1,6 @@
 """The record of one finished level, and training one from a starting point to its record."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,7 +132,8 @@ def train_to_end(
     optimizer = make_optimizer(model, trainer.config)
     model.load_state_dict(begin.model)
     if begin.optimizer:
-        optimizer.load_state_dict(begin.optimizer)
+        # Torch takes the tensors it is given: training would overwrite the saved point.
+        optimizer.load_state_dict(copy.deepcopy(begin.optimizer))
     masks.apply(model, optimizer)
     point = begin
     for point in trainer.train(

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, check_choices
 
 
 def to_steps(setting: str, length: str, steps_per_epoch: int) -> int:
@@ -69,6 +69,7 @@ class TrainConfig:
             if not ok:
                 raise ConfigError(f"train.{name}", getattr(self, name), allowed)
 
+        check_choices(self, "train")
         check("batch_size", self.batch_size >= 1, "at least 1")
         check("lr", math.isfinite(self.lr) and self.lr > 0, "a number above 0")
         check("momentum", 0 <= self.momentum < 1, "at least 0 below 1")

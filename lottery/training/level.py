@@ -68,6 +68,10 @@ class LevelTrainer:
     seed: int
     engine: str
 
+    def __post_init__(self) -> None:
+        """Refuse an impossible batch size before any length is counted in epochs of it."""
+        Batches(self.data.train, self.config.batch_size, seed=self.seed)
+
     @property
     def steps_per_epoch(self) -> int:
         """Steps in which every training image is seen once (but for the last partial batch)."""

@@ -1,0 +1,157 @@
+"""The command line of a study: its file, and every field of its configuration as a flag."""
+
+import dataclasses
+import json
+import re
+from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from pathlib import Path
+
+import yaml
+from jsonargparse import (
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
+
+from lottery.errors import ConfigError, UsageError
+from lottery.study.config import StudyConfig
+
+LISTS = ("--inits", "--seeds", "--controls.levels", "--train.lr_milestones")
+SETTINGS = [
+    name
+    for field, value in StudyConfig().to_dict().items()
+    for name in ([f"{field}.{key}" for key in value] if isinstance(value, dict) else [field])
+]
+TYPES = {
+    "list[int]": "a list of whole numbers",
+    "list[str]": "a list",
+    "list": "a list",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "NoneType": "null",
+}
+
+
+class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the description."""
+
+
+def study_parser(program: str, description: str, configs: Path, default: str) -> ArgumentParser:
+    """A parser of STUDY and of every field of its configuration by dotted name.
+
+    configs: the folder of the shipped studies' YAML files; default: one of them.
+    """
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(
+        prog=program,
+        usage="%(prog)s [STUDY] [options]",
+        description=description,
+        formatter_class=HelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default=default,
+        metavar="STUDY",
+        help=f"a path to a YAML file, or one of: {_shipped(configs)}",
+    )
+    parser.add_argument("--config", action="config", help=SUPPRESS)
+    parser.add_class_arguments(StudyConfig)
+    return parser
+
+
+def parse_study(
+    parser: ArgumentParser, argv: list[str], configs: Path
+) -> tuple[Namespace, StudyConfig]:
+    """Arguments and resolved configuration: the STUDY's file, with the flags on top of it.
+
+    Raises ConfigError with the setting, its value and what is allowed.
+    """
+    argv = with_lists(argv)
+    try:
+        study = parser.parse_args(argv).study
+        path = Path(study) if study.endswith((".yaml", ".yml")) else configs / f"{study}.yaml"
+        if not path.is_file():
+            allowed = f"a path to a YAML file, or one of: {_shipped(configs)}"
+            raise ConfigError("STUDY", study, allowed)
+        check_file(path)
+        arguments = parser.parse_args(["--name", path.stem, "--config", str(path), *argv])
+    except ArgumentError as error:
+        raise _plain(error) from error
+    values = parser.instantiate(arguments)
+    fields = [field.name for field in dataclasses.fields(StudyConfig)]
+    return arguments, StudyConfig(**{name: values[name] for name in fields})
+
+
+def _shipped(configs: Path) -> str:
+    return ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
+
+
+def check_file(path: Path) -> None:
+    """Raise ConfigError unless the file holds settings by name, those of a group in a group."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError("STUDY", str(path), f"a file of valid YAML ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigError("STUDY", str(path), "a file of settings, such as levels: 10")
+    for group in {name.split(".")[0] for name in SETTINGS if "." in name} & set(values):
+        if not isinstance(values[group], dict):
+            raise ConfigError(group, values[group], _known(f"{group}."))
+
+
+def with_lists(argv: list[str]) -> list[str]:
+    """Write lists with commas as YAML lists: --seeds 0,1 as --seeds [0, 1].
+
+    Commas within brackets belong to a scheme's options.
+    """
+    argv = [part for arg in argv for part in (arg.split("=", 1) if _is_list(arg) else [arg])]
+    for position, flag in enumerate(argv[:-1]):
+        value = argv[position + 1]
+        if flag in LISTS and value != "null" and not value.startswith("["):
+            items = [item.strip() for item in re.split(r",(?![^()]*\))", value)]
+            whole = [int(item) if re.fullmatch(r"-?\d+", item) else item for item in items]
+            argv[position + 1] = json.dumps(whole)
+    return argv
+
+
+def _is_list(arg: str) -> bool:
+    return arg.startswith(tuple(f"{flag}=" for flag in LISTS))
+
+
+def _plain(error: ArgumentError) -> UsageError:
+    """jsonargparse's message in this project's form: what, its value, what is allowed."""
+    text = str(error)
+    wrong = re.match(
+        r"Parser key \"([^\"]+)\":\s+"
+        r"(?:Expected an? (?P<one>.+?)\. Got value: (?P<value>.*)"
+        r"|Does not validate .+?Subtypes: \[(?P<some>.+?)\]\n.+Given value: (?P<given>.*))",
+        text,
+        re.DOTALL,
+    )
+    if wrong:
+        allowed = re.sub(r"typing\.|<class '|'>", "", wrong["one"] or wrong["some"])
+        allowed = re.sub(r"Literal\[(.+)\]", lambda match: match[1].replace("'", ""), allowed)
+        for name, meaning in TYPES.items():
+            allowed = re.sub(rf"\b{re.escape(name)}(?!\w)", meaning, allowed)
+        value = wrong["value"] if wrong["given"] is None else wrong["given"]
+        return ConfigError(wrong[1], value, allowed)
+    unknown = re.search(r"unrecognized arguments: --([\w.]+)|[Oo]ption '([^']+)'", text)
+    if unknown:
+        group = re.match(r"Group '([^']+)'", text)
+        name = unknown[1] or (f"{group[1]}.{unknown[2]}" if group else unknown[2])
+        prefix = f"{name.rpartition('.')[0]}." if "." in name else ""
+        return UsageError(f"{name} is not a setting; allowed: {_known(prefix)}")
+    return UsageError(" ".join(text.split()))
+
+
+def _known(prefix: str) -> str:
+    """Settings whose names start so; those of one group are named, of other groups the group."""
+    found = [name for name in SETTINGS if name.startswith(prefix)] or SETTINGS
+    short = dict.fromkeys(prefix + name.removeprefix(prefix).split(".")[0] for name in found)
+    return ", ".join(short)

@@ -1,0 +1,76 @@
+import pytest
+import yaml
+
+from lottery.errors import ConfigError
+from lottery.pruning.schedule import PruneConfig
+from lottery.study import ControlsConfig, StudyConfig
+from lottery.tickets.imp import RewindConfig
+from tests import tiny
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"levels": -1}, "levels is -1; allowed: at least 0"),
+        ({"validation": 0}, "validation is 0; allowed: at least 1"),
+        ({"seeds": []}, "seeds is []; allowed: one or more values, each once"),
+        ({"seeds": [1, 1]}, "seeds is [1, 1]; allowed: one or more values, each once"),
+        ({"inits": []}, "inits is []; allowed: one or more"),
+        ({"name": "a/b"}, "name is 'a/b'; allowed: letters, digits"),
+        ({"name": ".."}, "name is '..'; allowed: letters, digits"),
+        ({"name": ""}, "name is ''; allowed: letters, digits"),
+        ({"engine": "warp"}, "engine is 'warp'; allowed: auto, reference"),
+        ({"model": "resnet"}, "model is 'resnet'; allowed: conv2, conv4, conv6, lenet_300_100, or"),
+        ({"data": "imagenet"}, "data is 'imagenet'; allowed: cifar10, mnist, or module:function"),
+        ({"inits": ["he"]}, "init is 'he'; allowed: kaiming_normal,"),
+        ({"inits": ["normal"]}, "inits is 'normal'; allowed: a scheme with its options"),
+        ({"inits": ["normal(-1)"]}, "inits is 'normal(-1)'; allowed: a scheme with its options"),
+        ({"inits": ["normal(a)"]}, "inits is 'normal(a)'; allowed: a scheme with its options"),
+        ({"inits": ["normal(sd=1)"]}, "init option is 'sd'; allowed: "),
+        ({"inits": ["kaiming_normal(mode=out)"]}, "mode is 'out'; allowed: fan_in, fan_out"),
+        ({"inits": ["nowhere:f"]}, "init is 'nowhere:f'; allowed: an importable module:function"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(settings, message):
+    with pytest.raises(ConfigError) as error:
+        tiny.config(**settings)
+    assert str(error.value).startswith(message) or message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reinit": -1}, "controls.reinit is -1; allowed: a number of draws, at least 0"),
+        ({"levels": [0]}, "controls.levels is [0]; allowed: levels from 1 on"),
+        ({"levels": [1, 1]}, "controls.levels is [1, 1]; allowed: levels from 1 on, each once"),
+    ],
+)
+def test_a_bad_control_is_named(settings, message):
+    with pytest.raises(ConfigError) as error:
+        ControlsConfig(**settings)
+    assert str(error.value).startswith(message)
+
+
+def test_controls_at_levels_that_no_ticket_reaches_are_refused():
+    with pytest.raises(ConfigError, match=r"controls.levels is \[3\]; allowed: 1 to levels \(2\)"):
+        tiny.config(controls=ControlsConfig(reinit=1, levels=[1, 3]))
+
+
+def test_a_criterion_nobody_knows_is_refused():
+    with pytest.raises(ConfigError, match=r"criterion is 'wish'; allowed: magnitude,"):
+        tiny.config(prune=PruneConfig(criterion="wish"))
+
+
+def test_the_plain_values_survive_a_round_trip_through_yaml():
+    config = tiny.with_controls(rewind=RewindConfig(to="5it", optimizer="rewound"))
+    values = config.to_dict()
+    assert yaml.safe_load(yaml.safe_dump(values)) == values
+    assert list(values) == list(StudyConfig.__dataclass_fields__)
+    assert values["rewind"] == {"mode": "weights", "to": "5it", "optimizer": "rewound"}
+
+
+def test_a_configuration_is_frozen_and_shares_nothing_with_others():
+    config = tiny.config()
+    with pytest.raises(AttributeError):
+        config.levels = 3
+    assert StudyConfig().inits is not StudyConfig().inits, "studies share one list"

@@ -1,0 +1,60 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from lottery.errors import ConfigError
+from lottery.study import cells, plan_study, run_study
+from tests import tiny
+
+
+def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
+    config = tiny.with_controls()
+    plan = plan_study(config, results_dir=tmp_path / "results", workers=3)
+    assert plan.cells == plan.unfinished == cells(config)
+    assert plan.levels == 4 * (3 + 3 + 2)
+    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == (20, 3, 3)
+    assert 0 < plan.seconds < 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lengths_in_epochs_are_those_of_the_training_set(tmp_path):
+    config = tiny.config(train=tiny.train(duration="2ep", eval_every="1ep"))
+    plan = plan_study(config, results_dir=tmp_path)
+    assert (plan.steps_per_level, plan.evaluations_per_level) == (2 * (150 // 30), 2)
+
+
+def test_a_finished_study_has_nothing_to_do(finished, finished_config):
+    plan = plan_study(finished_config, results_dir=finished.folder.parent)
+    assert (plan.unfinished, plan.levels, plan.seconds) == ([], 0, 0.0)
+
+
+def test_fresh_plans_all_of_it_and_removes_nothing(finished, finished_config):
+    plan = plan_study(finished_config, results_dir=finished.folder.parent, fresh=True)
+    assert plan.unfinished == cells(finished_config)
+    assert plan.levels == 32
+    assert (finished.folder / "levels.csv").exists()
+
+
+def test_levels_that_are_finished_are_not_planned_again(finished, finished_config, tmp_path):
+    shutil.copytree(finished.folder, tmp_path / "tiny")
+    more = replace(finished_config, levels=3)
+    assert plan_study(more, results_dir=tmp_path).levels == 12
+
+
+def test_the_plan_is_refused_where_the_run_would_be(finished, finished_config, tmp_path):
+    other = replace(finished_config, train=tiny.train(lr=0.5))
+    with pytest.raises(ConfigError, match=r"train\.lr is 0\.5; allowed: 0\.01"):
+        plan_study(other, results_dir=finished.folder.parent)
+    with pytest.raises(ConfigError, match="workers is -1"):
+        plan_study(finished_config, results_dir=tmp_path, workers=-1)
+    with pytest.raises(ConfigError, match="model is 'lenet_300_100'"):
+        plan_study(replace(finished_config, model="lenet_300_100"), results_dir=tmp_path)
+
+
+def test_a_plan_leaves_the_run_as_it_would_have_been(finished, finished_config, tmp_path):
+    config = replace(finished_config, inits=["xavier_normal"], seeds=[0])
+    plan_study(config, results_dir=tmp_path)
+    result = run_study(config, results_dir=tmp_path, workers=0, quiet=True)
+    mine = finished.levels.merge(result.levels[["cell", "level"]]).drop(columns="seconds")
+    assert mine.equals(result.levels.drop(columns="seconds").reset_index(drop=True))

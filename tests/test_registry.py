@@ -1,0 +1,125 @@
+"""Specs are read as written, and every mistake in one is the user's to see in one line."""
+
+import math
+
+import pytest
+
+from lottery.errors import ConfigError
+from lottery.registry import Registry, parse_spec
+
+
+def scaled(value: float, factor: float = 1.0, mode: str = "plain") -> tuple[float, str]:
+    return value * factor, mode
+
+
+NOT_A_FUNCTION = 3
+
+
+@pytest.fixture
+def shapes() -> Registry:
+    registry: Registry = Registry("shape")
+    registry.register(scaled)
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("plain", ("plain", [], {})),
+        ("  plain ", ("plain", [], {})),
+        ("plain()", ("plain", [], {})),
+        ("normal(0.1)", ("normal", [0.1], {})),
+        ("normal(-1e-3)", ("normal", [-1e-3], {})),
+        ("k(gain=1, mode=fan_out)", ("k", [], {"gain": 1, "mode": "fan_out"})),
+        ("k(2,mode='fan_in')", ("k", [2], {"mode": "fan_in"})),
+        ("k (2)", ("k", [2], {})),
+        ("k(on=True, off=None)", ("k", [], {"on": True, "off": None})),
+        ("a.b:c(sizes=[1, (2, 3)])", ("a.b:c", [], {"sizes": [1, (2, 3)]})),
+        ("k(text='a)b(')", ("k", [], {"text": "a)b("})),
+    ],
+)
+def test_a_spec_is_read_as_written(spec, parsed):
+    assert parse_spec(spec) == parsed
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "normal(0.1",
+        "normal(0.1))",
+        "normal(0.1)(2)",
+        "normal(0.1) + 1",
+        "normal(0.1).x",
+        "normal(**{'std': 1})",
+        "normal(*[1])",
+        "normal(std=)",
+        "normal(std=1, std=2)",
+        "normal(__import__('os').getpid())",
+        "normal(1 if 2 else 3)",
+        "normal(a.b)",
+    ],
+)
+def test_what_is_not_a_spec_is_refused_and_never_run(spec):
+    with pytest.raises(ConfigError) as error:
+        parse_spec(spec, "init")
+    assert str(error.value) == f"init is {spec!r}; allowed: a name, or name(option=value, ...)"
+
+
+def test_a_name_gives_the_function_itself_and_options_are_bound(shapes):
+    assert shapes.resolve("scaled") is scaled
+    assert shapes.resolve("scaled(factor=3)")(2) == (6, "plain")
+    assert shapes.resolve("scaled(3, mode=loud)")(2) == (6, "loud")
+    assert shapes.resolve("scaled(factor=3)")(2, mode="late") == (6, "late")
+
+
+def test_one_resolved_spec_does_not_leak_into_the_next(shapes):
+    tripled = shapes.resolve("scaled(factor=3)")
+    shapes.resolve("scaled(factor=5)")
+    assert tripled(2) == (6, "plain")
+    assert shapes.resolve("scaled")(2) == (2, "plain")
+
+
+def test_a_function_is_its_own_spec(shapes):
+    assert shapes.resolve(math.sqrt) is math.sqrt
+
+
+def test_a_reference_finds_a_users_function_with_options(shapes):
+    assert shapes.resolve("math:sqrt") is math.sqrt
+    assert shapes.resolve(f"{__name__}:scaled(factor=4)")(2) == (8, "plain")
+
+
+def test_an_unknown_name_lists_the_known_ones(shapes):
+    with pytest.raises(ConfigError, match=r"shape is 'round'; allowed: scaled, or module:function"):
+        shapes.resolve("round")
+
+
+def test_an_unknown_option_is_named_with_the_known_ones(shapes):
+    with pytest.raises(ConfigError, match=r"shape option is 'faktor'.*factor, mode"):
+        shapes.resolve("scaled(faktor=2)")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "no_such_module_anywhere:f",
+        "math:no_such_function",
+        ":f",
+        "math:",
+        "..relative:f",
+        f"{__name__}:NOT_A_FUNCTION",
+        "math:pi(2)",
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_named(shapes, reference):
+    with pytest.raises(ConfigError, match="shape is '"):
+        shapes.resolve(reference)
+
+
+def test_a_name_is_given_once(shapes):
+    with pytest.raises(ConfigError, match="shape is 'scaled'; allowed: a name that is not taken"):
+        shapes.register(scaled)
+
+
+def test_names_come_sorted(shapes):
+    shapes.register(math.exp)
+    assert list(shapes) == ["exp", "scaled"]

@@ -1,0 +1,159 @@
+"""The reference engine equals the loop anyone would write; evaluation only looks."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lottery.data.batches import Batches
+from lottery.data.images import Examples
+from lottery.errors import ConfigError
+from lottery.init import initialise
+from lottery.pruning.masks import Masks
+from lottery.training.config import TrainConfig
+from lottery.training.level import snapshot
+from lottery.training.loop import choose_engine, evaluate, make_optimizer, train_steps
+
+SETTINGS = [
+    {"optimizer": "adam", "lr": 0.01},
+    {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.1},
+    {"optimizer": "sgd", "lr": 0.1},
+    {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+]
+
+
+def by_hand(model, settings, batches, rates):
+    """The update rules as their papers write them, in double precision (decay coupled)."""
+    weights = [p.detach().double() for p in model.parameters()]
+    first, second = ([torch.zeros_like(w) for w in weights] for _ in range(2))
+    decay, momentum = settings.get("weight_decay", 0), settings.get("momentum", 0)
+    model = model.double()
+    for step, (images, labels) in enumerate(batches.steps(0, len(rates))):
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.data.copy_(weight)
+            parameter.grad = None
+        F.cross_entropy(model(images.double()), labels).backward()
+        for index, parameter in enumerate(model.parameters()):
+            slope = parameter.grad + decay * weights[index]
+            if settings["optimizer"] == "sgd":
+                first[index] = momentum * first[index] + slope
+                weights[index] = weights[index] - rates[step] * first[index]
+                continue
+            first[index] = 0.9 * first[index] + 0.1 * slope
+            second[index] = 0.999 * second[index] + 0.001 * slope**2
+            mean = first[index] / (1 - 0.9 ** (step + 1))
+            square = second[index] / (1 - 0.999 ** (step + 1))
+            weights[index] = weights[index] - rates[step] * mean / (square.sqrt() + 1e-8)
+    return weights
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_training_follows_the_update_rule_with_each_steps_own_rate(settings, plain, data):
+    model, reference = initialise(plain(), seed=1), initialise(plain(), seed=1)
+    config, batches = TrainConfig(**settings), Batches(data.train, 8, seed=0)
+    rates = [settings["lr"] * factor for factor in (0.1, 1, 1, 0.5, 0.5, 0.1, 1, 0.2)]
+    optimizer = make_optimizer(model, config)
+    train_steps(model, Masks.ones(model), optimizer, batches, rates.__getitem__, 0, 8)
+    expected = by_hand(reference, settings, batches, rates)
+    for parameter, weight in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), weight.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_training_in_two_parts_is_training_in_one(settings, plain, data):
+    def trained(*stops: int):
+        model, config = initialise(plain(), seed=1), TrainConfig(**settings)
+        optimizer, batches = make_optimizer(model, config), Batches(data.train, 8, seed=0)
+        for start, stop in zip((0, *stops), stops, strict=False):
+            train_steps(
+                model, Masks.ones(model), optimizer, batches, lambda s: 0.01 * (s + 1), start, stop
+            )
+        return snapshot(model)
+
+    once, parts = trained(15), trained(4, 11, 15)
+    assert all(torch.equal(once[name], parts[name]) for name in once)
+
+
+def test_training_and_evaluation_set_their_own_mode(noisy, data):
+    model = noisy()
+    config, batches = TrainConfig(), Batches(data.train, 8, seed=0)
+    model.eval()
+    train_steps(
+        model, Masks.ones(model), make_optimizer(model, config), batches, lambda _: 0.01, 0, 1
+    )
+    assert model[1].num_batches_tracked == 1, "batch norm did not learn: eval mode in training"
+    assert model[1].running_mean.any()
+
+
+def test_evaluation_changes_neither_the_network_nor_the_random_state(noisy, data):
+    torch.manual_seed(0)
+    model = noisy().train()
+    before, state = snapshot(model), torch.get_rng_state()
+    one, two = evaluate(model, data.val), evaluate(model, data.val)
+    assert one == two, "dropout or batch statistics in evaluation"
+    assert all(torch.equal(before[name], value) for name, value in snapshot(model).items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 13, 1000])
+def test_the_last_smaller_batch_counts_for_its_share(batch_size, plain, data):
+    torch.manual_seed(0)
+    model = plain()
+    metrics = evaluate(model, data.val, batch_size)
+    with torch.no_grad():
+        logits = model(data.val.images)
+    assert metrics.loss == pytest.approx(float(F.cross_entropy(logits, data.val.labels)), rel=1e-5)
+    correct = int((logits.argmax(1) == data.val.labels).sum())
+    assert metrics.accuracy == correct / 13
+
+
+class Knows(nn.Module):
+    """Answers as its input says."""
+
+    def forward(self, x):
+        return 50.0 * x
+
+
+@pytest.mark.parametrize("right", [0, 1, 6, 7])
+def test_accuracy_is_the_share_of_all_examples(right):
+    answers = F.one_hot(torch.arange(7) % 3, 3).float()
+    labels = torch.arange(7) % 3
+    labels[right:] = (labels[right:] + 1) % 3
+    metrics = evaluate(Knows(), Examples(answers, labels), batch_size=2)
+    assert metrics.accuracy == right / 7
+    assert metrics.loss == pytest.approx(50 * (7 - right) / 7, abs=1e-6)
+
+
+def test_losses_of_many_examples_add_up_in_double_precision():
+    """In single precision a sum of 60,000 losses loses digits that early stopping compares."""
+    logits = torch.tensor([[0.1, 0.0]]).repeat(200_000, 1)
+    examples = Examples(logits, torch.zeros(200_000, dtype=torch.int64))
+    exact = math.log(1 + math.exp(-float(torch.tensor(0.1))))
+    loss = evaluate(nn.Identity(), examples, batch_size=1000).loss
+    assert loss == pytest.approx(exact, rel=2e-6)
+
+
+def test_an_optimiser_holds_every_parameter_with_the_settings(own):
+    model = own()
+    adam = make_optimizer(model, TrainConfig(lr=0.02, weight_decay=0.1))
+    sgd = make_optimizer(
+        model, TrainConfig(optimizer="sgd", lr=0.02, momentum=0.9, weight_decay=0.1)
+    )
+    for optimizer in (adam, sgd):
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        assert {id(p) for p in held} == {id(p) for p in model.parameters()}
+        assert not optimizer.state
+        assert optimizer.param_groups[0]["lr"] == 0.02
+        assert optimizer.param_groups[0]["weight_decay"] == 0.1
+    assert adam.param_groups[0]["betas"] == (0.9, 0.999)
+    assert sgd.param_groups[0]["momentum"] == 0.9
+    assert not isinstance(adam, torch.optim.AdamW)
+
+
+def test_an_unknown_engine_lists_the_known_ones():
+    assert choose_engine("auto") == choose_engine("reference") == "reference"
+    with pytest.raises(ConfigError, match="engine is 'fast'; allowed: auto, reference"):
+        choose_engine("fast")
