@@ -31,13 +31,15 @@ class Fans(NamedTuple):
     fan_out: int
 
 
-def fans(weight: Tensor, groups: int = 1) -> Fans:
+def fans(weight: Tensor, groups: int = 1, transposed: bool = False) -> Fans:
     """Fans of a linear or convolution weight (out, in / groups, *kernel).
 
-    fan_in = in / groups · kernel area, fan_out = out / groups · kernel area.
+    fan_in = in / groups · kernel area, fan_out = out / groups · kernel area. A transposed
+    convolution's weight has the two channel dimensions the other way round.
     """
     kernel = math.prod(weight.shape[2:])
-    return Fans(weight.shape[1] * kernel, weight.shape[0] * kernel // groups)
+    first, second = weight.shape[0] * kernel // groups, weight.shape[1] * kernel
+    return Fans(first, second) if transposed else Fans(second, first)
 
 
 def _std(fans: Fans, gain: float, mode: str) -> float:
@@ -160,7 +162,8 @@ def initialise(
                 continue
             weight = module.weight
             stream = generator(seed, *address, name)
-            layer_fans = fans(weight, getattr(module, "groups", 1))
+            transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
+            layer_fans = fans(weight, getattr(module, "groups", 1), transposed)
             values = function(weight.shape, layer_fans, stream)
             if values.shape != weight.shape:
                 raise ConfigError("init", str(scheme), f"a scheme that returns {name}'s shape")

@@ -309,3 +309,10 @@ def test_a_scheme_that_returns_another_shape_is_named_with_the_layer(plain):
 def test_a_wrong_scheme_says_what_is_allowed(plain, spec, message):
     with pytest.raises(ConfigError, match=message):
         initialise(plain(), spec)
+
+
+def test_a_transposed_convolution_has_its_fans_the_other_way_round():
+    layer = torch.nn.ConvTranspose2d(6, 4, 3, groups=2)
+    assert fans(layer.weight, layer.groups, transposed=True) == (6 // 2 * 9, 4 // 2 * 9)
+    initialise(layer, "kaiming_normal(gain=1)", seed=0)
+    assert layer.weight.std().item() == pytest.approx((1 / 27) ** 0.5, rel=0.2)

@@ -27,13 +27,15 @@ def prunable(model: nn.Module, biases: bool = False) -> dict[str, str]:
     """Parameters that pruning may touch, in the order of the network, each with its layer's kind.
 
     The weights of every linear and convolution layer, and their biases if asked. Kinds: "conv",
-    "linear", and "output" for the last of them, whatever its type.
+    "linear", and "output" for the last of them, whatever its type. A weight that layers share
+    counts once, under its first name.
     """
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd))
-    }
+    layers: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)) and all(
+            module.weight is not other.weight for other in layers.values()
+        ):
+            layers[name] = module
     if not layers:
         raise ConfigError("model", type(model).__name__, "a module with linear or conv layers")
     kinds = {}

@@ -13,7 +13,7 @@ from lottery.init import SCHEMES, Fans
 from lottery.models import MODELS
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.weights import CRITERIA
-from lottery.tickets.imp import RewindConfig
+from lottery.tickets.imp import RewindConfig, check_protocol
 from lottery.training.config import TrainConfig
 from lottery.training.loop import choose_engine
 
@@ -123,6 +123,7 @@ class StudyConfig:
         too_high = [level for level in self.controls.levels or () if level > self.levels]
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
+        check_protocol(self.prune, self.rewind)
         choose_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)

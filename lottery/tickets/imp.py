@@ -49,6 +49,12 @@ class RewindConfig:
             )
 
 
+def check_protocol(prune: PruneConfig, rewind: RewindConfig) -> None:
+    """Raise ConfigError for settings that each make sense, but not together."""
+    if rewind.optimizer == "kept" and not prune.iterative:
+        raise ConfigError("rewind.optimizer", "kept", "fresh or rewound in one-shot pruning")
+
+
 def find_tickets(
     model: nn.Module,
     data: Splits,
@@ -69,6 +75,9 @@ def find_tickets(
     data: as from `lottery.data.split`. seed: decides weights, data order and ties.
     Levels that `memory` already holds are not trained again.
     """
+    if levels < 0:
+        raise ConfigError("levels", levels, "at least 0")
+    check_protocol(prune, rewind)
     trainer = LevelTrainer(data, train, seed, choose_engine(engine))
     rewind_step = to_steps("rewind.to", rewind.to, trainer.steps_per_epoch)
     if rewind_step >= trainer.last_step:

@@ -58,7 +58,8 @@ class TrainConfig:
     """Length over which the learning rate first rises linearly from zero."""
 
     eval_every: str = "500it"
-    """Length between evaluations on validation and test data; also evaluated at the level's end."""
+    """Length between evaluations on validation and test data; also evaluated at the level's end.
+    Dropout's randomness is drawn anew at each."""
 
     data_order: Literal["fresh", "same"] = "fresh"
     """Whether every level sees new shuffles of the data, or each level the same ones. Schemes and

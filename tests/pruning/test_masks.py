@@ -303,3 +303,10 @@ def test_a_shuffle_may_keep_any_position(uneven):
     for name, density in uneven.densities.items():
         assert (layer[name] - density).abs().max() < bound
         assert (across[name] - uneven.weights_remaining).abs().max() < bound
+
+
+def test_a_shared_weight_is_one_parameter_to_prune():
+    tied = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    assert list(prunable(tied)) == ["0.weight"]
+    assert Masks.ones(tied).sizes == {"0.weight": 16}

@@ -564,3 +564,14 @@ def test_dense_and_tickets_share_level_0_and_the_total_of_steps(noisy, data, qui
     tickets = list(find_tickets(copy.deepcopy(model), data, levels=2, train=quick, seed=3))
     assert equal(dense[0].trained, tickets[0].trained)
     assert sum(level.steps for level in dense) == sum(level.steps for level in tickets)
+
+
+def test_a_kept_optimiser_makes_no_sense_in_one_shot_pruning(plain, data, quick):
+    prune, rewind = PruneConfig(iterative=False), RewindConfig(optimizer="kept")
+    with pytest.raises(ConfigError, match=r"rewind\.optimizer is 'kept'"):
+        next(find_tickets(plain(), data, train=quick, prune=prune, rewind=rewind))
+
+
+def test_a_negative_number_of_levels_is_refused(plain, data, quick):
+    with pytest.raises(ConfigError, match="levels is -1"):
+        next(find_tickets(plain(), data, train=quick, levels=-1))
