@@ -19,7 +19,7 @@ from torch import Generator, Size, Tensor, nn
 
 from lottery.data.images import Dataset, Examples
 from lottery.init import Fans, xavier_normal
-from lottery.study import ControlsConfig, StudyConfig
+from lottery.study import ControlsConfig, StudyConfig, run_study
 from lottery.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +111,12 @@ train: {duration: 20it, batch_size: 30, eval_every: 8it, lr: 0.01}
 def environment(*path: Path) -> dict[str, str]:
     """Environment of a command that finds this module, and what is in the folders of `path`."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*path, ROOT)))}
+
+
+def run_in_a_group(config: StudyConfig, place: Path) -> None:
+    """Body of a process that leads a group of its own and runs a study with one worker."""
+    os.setsid()
+    run_study(config, results_dir=place, workers=1, quiet=True)
 
 
 def start_grid(*arguments: object, path: tuple[Path, ...] = ()) -> subprocess.Popen[str]:

@@ -19,11 +19,11 @@ from lottery.errors import ConfigError, UsageError
 from lottery.study.config import StudyConfig
 
 LISTS = ("--inits", "--seeds", "--controls.levels", "--train.lr_milestones")
-SETTINGS = [
-    name
+SETTINGS = {
+    f"{field}.{key}" if key else field: default
     for field, value in StudyConfig().to_dict().items()
-    for name in ([f"{field}.{key}" for key in value] if isinstance(value, dict) else [field])
-]
+    for key, default in (value if isinstance(value, dict) else {"": value}).items()
+}
 TYPES = {
     "list[int]": "a list of whole numbers",
     "list[str]": "a list",
@@ -83,6 +83,9 @@ def parse_study(
         arguments = parser.parse_args(["--name", path.stem, "--config", str(path), *argv])
     except ArgumentError as error:
         raise _plain(error) from error
+    for name, default in SETTINGS.items():
+        if arguments[name] is None and default is not None:
+            raise ConfigError(name, None, f"a value, such as {default}")
     values = parser.instantiate(arguments)
     fields = [field.name for field in dataclasses.fields(StudyConfig)]
     return arguments, StudyConfig(**{name: values[name] for name in fields})
@@ -137,8 +140,8 @@ def _plain(error: ArgumentError) -> UsageError:
     if wrong:
         allowed = re.sub(r"typing\.|<class '|'>", "", wrong["one"] or wrong["some"])
         allowed = re.sub(r"Literal\[(.+)\]", lambda match: match[1].replace("'", ""), allowed)
-        for name, meaning in TYPES.items():
-            allowed = re.sub(rf"\b{re.escape(name)}(?!\w)", meaning, allowed)
+        names = "|".join(map(re.escape, TYPES))
+        allowed = re.sub(rf"\b({names})(?!\w)", lambda match: TYPES[match[1]], allowed)
         value = wrong["value"] if wrong["given"] is None else wrong["given"]
         return ConfigError(wrong[1], value, allowed)
     unknown = re.search(r"unrecognized arguments: --([\w.]+)|[Oo]ption '([^']+)'", text)
@@ -152,6 +155,6 @@ def _plain(error: ArgumentError) -> UsageError:
 
 def _known(prefix: str) -> str:
     """Settings whose names start so; those of one group are named, of other groups the group."""
-    found = [name for name in SETTINGS if name.startswith(prefix)] or SETTINGS
+    found = [name for name in SETTINGS if name.startswith(prefix)] or list(SETTINGS)
     short = dict.fromkeys(prefix + name.removeprefix(prefix).split(".")[0] for name in found)
     return ", ".join(short)

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -40,7 +40,9 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     # optimiser of a process imports torch._dynamo, which takes longer than all else together.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lottery.study.worker", "torch._dynamo"])
-    # Ctrl-C reaches the whole group and this process acts on it; workers inherit the block.
+    # Ctrl-C reaches the whole group and this process acts on it; workers inherit the block. The
+    # server would start the tracker first, and that unblocks the signal.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

@@ -30,7 +30,6 @@ class TensorBoard:
         if not logged_before:  # texts, unlike scalars, are not purged
             text = yaml.safe_dump(config.to_dict(), sort_keys=False)
             self._writer.add_text("configuration", f"Cell `{cell.name}`\n\n```yaml\n{text}```")
-            self._writer.flush()
 
     def evaluation(self, start: Start, evaluation: Evaluation) -> None:
         """Scalars of one evaluation."""
@@ -42,7 +41,6 @@ class TensorBoard:
         self._writer.add_scalar("weights_remaining/all", start.masks.weights_remaining, step)
         for name, density in start.masks.densities.items():
             self._writer.add_scalar(f"weights_remaining/{name}", density, step)
-        self._writer.flush()  # what a checkpoint holds is logged, whenever the process is killed
 
     def level(self, level: Level, *, logged: bool = False) -> None:
         """A finished level: histograms of kept weights and the first layer's mask as an image.

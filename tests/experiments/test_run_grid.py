@@ -12,6 +12,7 @@ import yaml
 from pandas.testing import assert_frame_equal
 
 from lottery.study import cells, run_study
+from lottery.study.command_line import SETTINGS, parse_study
 from lottery.study.store import TABLES, StudyStore
 from lottery.tickets.imp import RewindConfig
 from tests import tiny
@@ -49,7 +50,11 @@ def run_grid(program, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def parsed(program):
-    return lambda *arguments: program["parse"]([str(argument) for argument in arguments])[1]
+    def parse(*arguments):
+        argv = [str(argument) for argument in arguments]
+        return parse_study(program["make_parser"](), argv, tiny.ROOT / "experiments/configs")[1]
+
+    return parse
 
 
 def level_files(folder):
@@ -126,7 +131,7 @@ def test_help_documents_every_field(program, capsys, monkeypatch):
         program["main"](["--help"])
     assert leaving.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for name in program["SETTINGS"]:
+    for name in SETTINGS:
         assert f"--{name}" in text
     for name in ("workers", "device", "results-dir", "data-dir", "dry-run", "fresh"):
         assert f"--{name}" in text
@@ -151,7 +156,7 @@ BAD_ARGUMENTS = {
     "--seeds a": "seeds is 'a'; allowed: a whole number",
     "--seeds 0,": "seeds is ''; allowed: a whole number",
     "--seeds 0,0": "seeds is [0, 0]; allowed: one or more values, each once",
-    "--seeds true": "seeds is 'true'; allowed: a whole number",
+    "--seeds true": "seeds is 'True'; allowed: a whole number",
     "--inits he": "init is 'he'; allowed: kaiming_normal, kaiming_uniform, normal, orthogonal,",
     "--inits @x": "init is '@x'; allowed: kaiming_normal,",
     "--inits {a": "init is '{a'; allowed: kaiming_normal,",
@@ -230,7 +235,8 @@ BAD_FILES = {
     "train:": "train is None; allowed: train.duration,",
     "levels: two": "levels is 'two'; allowed: a whole number",
     "levels: -1": "levels is -1; allowed: at least 0",
-    "levels: null": "levels is 'None'; allowed: a whole number",
+    "levels: null": "levels is None; allowed: a value, such as 10",
+    "train: {lr: null}": "train.lr is None; allowed: a value, such as 0.0012",
     "seeds: 0": "seeds is '0'; allowed: a list",
     "inits: [he]": "init is 'he'; allowed: kaiming_normal,",
     "inits: [normal]": "inits is 'normal'; allowed: a scheme with its options",
@@ -406,73 +412,72 @@ def slow_study(tmp_path):
     config = tiny.with_controls(
         model="tests.tiny:conv_net",
         inits=["xavier_normal"],
-        train=tiny.train(duration="240it", eval_every="20it"),
+        seeds=[0],
+        train=tiny.train(duration="480it", eval_every="20it"),
         rewind=RewindConfig(to="50it", optimizer="kept"),
     )
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(config.to_dict()))
     # Every process of the command saves a checkpoint at every evaluation.
     (tmp_path / "sitecustomize.py").write_text(
-        "from lottery.study.cell_store import CellStore\n"
-        "CellStore.__init__.__defaults__ = (0.0,)\n"
+        "from lottery.study.cell_store import CellStore\nCellStore.__init__.__defaults__ = (0.0,)\n"
     )
     return path, config
 
 
-def test_a_study_killed_at_any_moment_ends_with_the_tables_of_one_that_was_not(
-    slow_study, tmp_path
-):
+def interrupt(process, how):
+    """End the command as the user or the machine would; returns what it said."""
+    if how == "its parent is killed":
+        os.kill(process.pid, signal.SIGKILL)
+    else:
+        os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == "Ctrl-C" else -signal.SIGKILL), output
+    gone = tiny.wait_until(lambda: not tiny.alive(process.pid), seconds=20)
+    assert gone, "workers outlive their parent"
+    return output
+
+
+def assert_clean_interruption(output, path):
+    assert f"interrupted; to go on from here: python {tiny.RUN_GRID} {path} --results" in output
+    assert "Traceback" not in output
+    assert "KeyboardInterrupt" not in output
+
+
+def test_a_study_ended_at_any_moment_has_the_tables_of_one_that_was_not(slow_study, tmp_path):
     path, config = slow_study
     whole = run_study(config, results_dir=tmp_path / "whole", workers=0, quiet=True)
     folder = tmp_path / "killed" / "tiny"
-    chance = random.Random()
+    arguments = (path, "--results-dir", tmp_path / "killed", "--workers", 2)
     files = {}
-    for number, only_parent in enumerate((False, True, False, True)):
-        arguments = (path, "--results-dir", tmp_path / "killed", "--workers", 2)
+    for number, how in enumerate(("all is killed", "Ctrl-C", "its parent is killed")):
         process = tiny.start_grid(*arguments, path=(tmp_path,))
-        before = len(level_files(folder))
-        progress = "cells/*/checkpoint.pt" if number == 0 else "cells/*/level_*"
-        assert tiny.wait_until(
-            lambda progress=progress, before=before: len(list(folder.glob(progress))) > before
-        ), process.communicate()
-        time.sleep(chance.uniform(0, 0.4))
-        if only_parent:
-            os.kill(process.pid, signal.SIGKILL)
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        gone = tiny.wait_until(lambda group=process.pid: not tiny.alive(group), seconds=20)
-        assert gone, "workers outlive their parent"
+        # Within the first level, and later after one more level at least.
+        sign = "cells/*/level_*" if number else "cells/*/checkpoint.pt"
+        count = len(files) + 1
+        started = tiny.wait_until(lambda s=sign, n=count: len(list(folder.glob(s))) >= n)
+        assert started, process.communicate()
+        time.sleep(random.uniform(0, 0.4))
+        output = interrupt(process, how)
+        if how == "Ctrl-C":
+            assert_clean_interruption(output, path)
+            assert len(pd.read_csv(folder / "levels.csv")) == len(level_files(folder))
         now = level_files(folder)
         assert now.items() >= files.items(), "a finished level was computed again"
         files = now
-    assert 0 < len(files) < 16, "nothing was left to kill"
+    assert 0 < len(files) < 8, "nothing was left to do"
     process = tiny.start_grid(*arguments, path=(tmp_path,))
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert level_files(folder).items() >= files.items(), "a finished level was computed again"
-    assert len(level_files(folder)) == 16
+    assert len(level_files(folder)) == 8
     assert_same_tables(folder, whole.folder)
     assert not list(folder.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("moment", ["while workers start", "while they train"])
-def test_ctrl_c_ends_cleanly_and_says_how_to_resume(moment, slow_study, tmp_path):
+def test_ctrl_c_while_workers_start_ends_cleanly_too(slow_study, tmp_path):
     path, _ = slow_study
-    folder = tmp_path / "results" / "tiny"
-    arguments = (path, "--results-dir", tmp_path / "results", "--workers", 2)
-    process = tiny.start_grid(*arguments, path=(tmp_path,))
-    sign = "study.yaml" if moment == "while workers start" else "cells/*/level_00*"
-    assert tiny.wait_until(lambda: list(folder.glob(sign)))
+    process = tiny.start_grid(path, "--results-dir", tmp_path / "results", path=(tmp_path,))
+    assert tiny.wait_until((tmp_path / "results" / "tiny" / "study.yaml").exists)
     time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    assert "KeyboardInterrupt" not in output
-    resume = f"interrupted; to go on from here: python {tiny.RUN_GRID} {path} --results-dir"
-    assert resume in output
-    assert tiny.wait_until(lambda: not tiny.alive(process.pid), seconds=20)
-    if moment == "while they train":
-        assert len(pd.read_csv(folder / "levels.csv")) >= 1
+    assert_clean_interruption(interrupt(process, "Ctrl-C"), path)

@@ -107,7 +107,7 @@ def test_only_kept_weights_take_room(store, level):
 def test_a_level_whose_file_is_cut_anywhere_is_not_finished(store, level, caplog):
     store.save_level(level)
     content = store.path(7).read_bytes()
-    for length in [*range(0, 12), *range(12, len(content), 97), len(content) - 1]:
+    for length in [*range(12), *range(12, len(content), 97), len(content) - 1]:
         caplog.clear()
         store.path(7).write_bytes(content[:length])
         assert store.record(7) is None, f"cut to {length} of {len(content)} bytes"
@@ -145,7 +145,7 @@ def test_a_broken_point_is_passed_over(store, caplog):
     store.save_checkpoint(checkpoint(), must=True)
     path = store.folder / "checkpoint.pt"
     content = path.read_bytes()
-    for length in [*range(0, 12), *range(12, len(content), 97), len(content) - 1]:
+    for length in [*range(12), *range(12, len(content), 97), len(content) - 1]:
         caplog.clear()
         path.write_bytes(content[:length])
         assert store.load_checkpoint() is None, f"cut to {length} of {len(content)} bytes"

@@ -101,9 +101,7 @@ def test_workers_leave_the_interrupt_to_their_parent(tmp_path):
 
     def watch(event):
         if event.kind == "evaluation" and not interrupted:
-            interrupted.extend(
-                child.pid for child in executors.multiprocessing.active_children()
-            )
+            interrupted.extend(child.pid for child in executors.multiprocessing.active_children())
             for pid in interrupted:
                 os.kill(pid, signal.SIGINT)
 
@@ -111,6 +109,24 @@ def test_workers_leave_the_interrupt_to_their_parent(tmp_path):
     run_local(tasks(config, tmp_path), 1, lambda e: (events.append(e), watch(e)))
     assert interrupted
     assert events[-1].kind == "done"
+
+
+def test_workers_end_with_their_parent_in_the_middle_of_training(tmp_path):
+    """A worker that only noticed when it has something to say would train on for minutes."""
+    long = tiny.train(duration="100000000it", eval_every="100000000it")
+    config = tiny.config(inits=["xavier_normal"], seeds=[0], train=long)
+    context = executors.multiprocessing.get_context("forkserver")
+    parent = context.Process(target=tiny.run_in_a_group, args=(config, tmp_path))
+    parent.start()
+    try:
+        assert tiny.wait_until(lambda: list(tmp_path.glob("tiny/tensorboard/*/events.*")))
+        assert len(tiny.alive(parent.pid)) > 1
+        os.kill(parent.pid, signal.SIGKILL)
+        assert tiny.wait_until(lambda: not tiny.alive(parent.pid), seconds=10)
+    finally:
+        for pid in tiny.alive(parent.pid):
+            os.kill(pid, signal.SIGKILL)
+        parent.join()
 
 
 def test_the_parent_still_hears_an_interrupt(tmp_path):

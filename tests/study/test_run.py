@@ -16,9 +16,30 @@ from lottery.tickets.imp import RewindConfig
 from lottery.training import loop
 from tests import tiny
 
-COLUMNS = """study cell model init seed branch draw level weights_remaining test_accuracy
-val_accuracy train_accuracy test_loss val_loss train_loss early_stop_step
-test_accuracy_at_early_stop val_accuracy_at_early_stop steps seconds engine device""".split()
+COLUMNS = [
+    "study",
+    "cell",
+    "model",
+    "init",
+    "seed",
+    "branch",
+    "draw",
+    "level",
+    "weights_remaining",
+    "test_accuracy",
+    "val_accuracy",
+    "train_accuracy",
+    "test_loss",
+    "val_loss",
+    "train_loss",
+    "early_stop_step",
+    "test_accuracy_at_early_stop",
+    "val_accuracy_at_early_stop",
+    "steps",
+    "seconds",
+    "engine",
+    "device",
+]
 
 
 def run(config, place, **options):
@@ -247,6 +268,7 @@ def test_a_study_interrupted_over_and_over_ends_as_if_it_never_was(
             result = run(config, tmp_path / "pieces")
         except KeyboardInterrupt:
             interruptions += 1
+            assert interruptions < len(work), "interrupted at the same place for ever"
             files = level_files(tmp_path / "pieces" / "tiny")
             continue
         break
@@ -317,7 +339,9 @@ def test_a_diverged_cell_is_named_and_the_others_finish(tmp_path):
         label: result.failures[name] for label, name in names.items() if name in result.failures
     }
     assert set(failed) == {f"normal(1e30) seed 0 {b}" for b in ("ticket", "dense", "reinit 0")}
-    assert "loss is nan at level 0, step 8: training diverged" in failed["normal(1e30) seed 0 dense"]
+    assert (
+        "loss is nan at level 0, step 8: training diverged" in failed["normal(1e30) seed 0 dense"]
+    )
     ticket = names["normal(1e30) seed 0 ticket"]
     assert failed["normal(1e30) seed 0 reinit 0"] == f"the ticket it needs failed: {ticket}"
     assert result.computed == 3

@@ -132,7 +132,7 @@ def test_a_mask_of_nothing_is_black():
 def test_a_killed_run_leaves_no_gap_and_no_point_twice(
     kill_at, checkpoint_seconds, finished, tmp_path, monkeypatch
 ):
-    """The folder is copied at the kill, as a killed process leaves it: nothing closed or flushed."""
+    """The folder is copied at the kill, as a killed process leaves it: nothing is closed."""
     config = tiny.config(inits=["xavier_normal"], seeds=[0])
     (cell,) = cells(config)
     engine, calls = loop.ENGINES["reference"], []
