@@ -40,6 +40,22 @@ def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str,
     return name.strip(), args, kwargs
 
 
+def canonical(spec: str, what: str = "spec") -> str:
+    """The one way to write a spec, so that spaces and order make no difference.
+
+    >>> canonical("kaiming_normal( mode=fan_out, gain=1 )")
+    'kaiming_normal(gain=1, mode=fan_out)'
+    """
+    name, args, kwargs = parse_spec(spec, what)
+    parts = [_written(value) for value in args]
+    parts += [f"{key}={_written(value)}" for key, value in sorted(kwargs.items())]
+    return f"{name}({', '.join(parts)})" if parts else name
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) and value.isidentifier() else repr(value)
+
+
 def _literal(node: ast.expr) -> Any:
     """A bare word counts as a string: mode=fan_out."""
     return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)

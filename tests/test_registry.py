@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lottery.errors import ConfigError
-from lottery.registry import Registry, parse_spec
+from lottery.registry import Registry, canonical, parse_spec
 
 
 def scaled(value: float, factor: float = 1.0, mode: str = "plain") -> tuple[float, str]:
@@ -123,3 +123,18 @@ def test_a_name_is_given_once(shapes):
 def test_names_come_sorted(shapes):
     shapes.register(math.exp)
     assert list(shapes) == ["exp", "scaled"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["kaiming_normal(gain=1,mode=fan_out)", "kaiming_normal( mode = fan_out, gain=1 )"],
+)
+def test_spaces_and_order_do_not_make_another_spec(spec):
+    assert canonical(spec) == "kaiming_normal(gain=1, mode=fan_out)"
+    name, args, options = parse_spec(spec)
+    assert parse_spec(canonical(spec)) == (name, args, options)
+
+
+@pytest.mark.parametrize("spec", ["f", "f(0.1)", "f('a b',c=-2)", "m.n:f(x=[1, 2])", "f(True)"])
+def test_the_canonical_spec_means_the_same(spec):
+    assert parse_spec(canonical(spec)) == parse_spec(spec)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ from lottery.errors import ConfigError
 from lottery.init import SCHEMES, Fans
 from lottery.models import MODELS
 from lottery.pruning.schedule import PruneConfig
-from lottery.pruning.weights import CRITERIA
+from lottery.pruning.weights import CRITERIA, Context, Layer
+from lottery.registry import canonical
 from lottery.tickets.imp import RewindConfig, check_protocol
 from lottery.training.config import TrainConfig
 from lottery.training.loop import choose_engine
@@ -111,6 +113,9 @@ class StudyConfig:
     """How steps are computed: auto or reference. Every engine gives the same results."""
 
     def __post_init__(self) -> None:
+        for setting in ("model", "data"):
+            object.__setattr__(self, setting, canonical(getattr(self, setting), setting))
+        object.__setattr__(self, "inits", [canonical(spec, "init") for spec in self.inits])
         if not re.fullmatch(r"[\w.-]+", self.name) or set(self.name) <= {"."}:
             raise ConfigError("name", self.name, "letters, digits, '.', '_' and '-'")
         if self.levels < 0:
@@ -127,7 +132,7 @@ class StudyConfig:
         choose_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)
-        CRITERIA.resolve(self.prune.criterion)
+        _check_criterion(self.prune.criterion)
         for spec in self.inits:
             _check_scheme(spec)
 
@@ -139,9 +144,26 @@ class StudyConfig:
 def _check_scheme(spec: str) -> None:
     """Try the scheme on a small layer, so that a missing option is found before any training."""
     scheme = SCHEMES.resolve(spec)
+    _try(
+        "inits", spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
+    )
+
+
+def _check_criterion(spec: str) -> None:
+    """Try the criterion on a small layer."""
+    criterion, weight = CRITERIA.resolve(spec), torch.ones(4, 4)
+    _try(
+        "prune.criterion",
+        spec,
+        "a criterion",
+        lambda: criterion(Layer("weight", weight, weight), Context(torch.Generator())),
+    )
+
+
+def _try(setting: str, spec: str, what: str, call: Callable[[], object]) -> None:
     try:
-        scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
+        call()
     except ConfigError:
         raise
-    except Exception as error:  # a scheme of one's own may fail in any way
-        raise ConfigError("inits", spec, f"a scheme with its options ({error})") from error
+    except Exception as error:  # a function of one's own may fail in any way
+        raise ConfigError(setting, spec, f"{what} with its options ({error})") from error

@@ -163,8 +163,13 @@ def _rewound(
     """Where a level after the first begins."""
     point = memory.load_rewind_point() if step else None
     end = memory.load_checkpoint()
+    if end is not None and end.level not in (level - 1, level):
+        end = None  # of a later level: this one was lost and is trained again
     if (step and point is None) or (rewind.optimizer == "kept" and end is None):
-        raise StoreError(f"level {level} cannot be rewound: the cell's checkpoints are gone")
+        raise StoreError(
+            f"level {level} cannot start as it should: the cell's checkpoints are gone or broken; "
+            "delete its folder under cells/ to train it anew"
+        )
     optimizer = {}
     if rewind.optimizer == "rewound" and point:
         optimizer = point.optimizer

@@ -74,3 +74,14 @@ def test_a_configuration_is_frozen_and_shares_nothing_with_others():
     with pytest.raises(AttributeError):
         config.levels = 3
     assert StudyConfig().inits is not StudyConfig().inits, "studies share one list"
+
+
+def test_one_scheme_in_two_spellings_is_one_scheme():
+    assert tiny.config(inits=["normal( std=0.1 )"]).inits == ["normal(std=0.1)"]
+    with pytest.raises(ConfigError, match="each once"):
+        tiny.config(inits=["normal(std=0.1)", "normal( std = 0.1)"])
+
+
+def test_a_criterion_without_its_options_is_found_before_training():
+    with pytest.raises(ConfigError, match=r"prune\.criterion is 'magnitude\(3\)'"):
+        tiny.config(prune=PruneConfig(criterion="magnitude(3)"))

@@ -533,7 +533,7 @@ def test_a_lost_checkpoint_is_said_and_not_replaced_by_something_else(rewind, pl
     list(find_tickets(plain(), data, levels=1, train=quick, rewind=rewind, memory=memory))
     lost = Shelf()
     lost.levels = memory.levels
-    with pytest.raises(StoreError, match="level 2 cannot be rewound"):
+    with pytest.raises(StoreError, match="level 2 cannot start as it should"):
         list(find_tickets(plain(), data, levels=2, train=quick, rewind=rewind, memory=lost))
 
 
@@ -575,3 +575,24 @@ def test_a_kept_optimiser_makes_no_sense_in_one_shot_pruning(plain, data, quick)
 def test_a_negative_number_of_levels_is_refused(plain, data, quick):
     with pytest.raises(ConfigError, match="levels is -1"):
         next(find_tickets(plain(), data, train=quick, levels=-1))
+
+
+def test_a_kept_optimiser_of_a_later_level_is_not_taken_for_an_earlier_ones(plain, data, quick):
+    """A lost level would otherwise be trained again, quietly, from the wrong state."""
+
+    class LosesLevelOne(Memory):
+        def __init__(self):
+            super().__init__()
+            self.levels = {}
+
+        def save_level(self, level):
+            self.levels[level.level] = level
+
+        def load_level(self, level, initial):
+            return self.levels.get(level)
+
+    memory, rewind = LosesLevelOne(), RewindConfig(optimizer="kept")
+    list(find_tickets(plain(), data, train=quick, levels=3, rewind=rewind, memory=memory))
+    del memory.levels[1]
+    with pytest.raises(StoreError, match="level 1 cannot start as it should"):
+        list(find_tickets(plain(), data, train=quick, levels=3, rewind=rewind, memory=memory))
