@@ -1,10 +1,10 @@
 """Initialisation schemes: pure functions (shape, fans, generator, options) -> weights.
 
-Every scheme but `normal`, `uniform` and `torch_default` is a *variance scaling*: its standard
-deviation is gain / sqrt(fan), with the fan counted as `mode` says and the shape of the
-distribution as the name says. A layer's weights come from a generator addressed by
-(seed, "init", parameter name), so two schemes under one seed draw the same underlying numbers and
-differ in scale and shape alone: comparisons between schemes are paired by seed.
+Most schemes are *variance scalings*: their standard deviation is gain / sqrt(fan), and the name
+says the shape of the distribution and how the fan is counted. A layer's weights come from a
+generator addressed by (seed, "init", layer name), so two normal schemes under one seed draw the
+same numbers and differ in scale alone, and so do two uniform ones; a normal and a uniform scheme
+share only the seed's data.
 """
 
 import math
@@ -21,7 +21,7 @@ from lottery.seeds import Address, generator
 RELU_GAIN = math.sqrt(2)
 """Gain that keeps the second moment through a ReLU (He et al. 2015, eq. 10)."""
 
-SCHEMES: Registry = Registry("init")
+SCHEMES = Registry("init", leading=3)
 
 
 class Fans(NamedTuple):
@@ -116,7 +116,8 @@ def sign_constant(
 
     The `binary` initialisation of Ramanujan et al. (2020): the sign and scale of Kaiming normal.
     """
-    return torch.sign(_normal(shape, 1.0, generator)) * _std(fans, gain, mode)
+    std = torch.full(shape, _std(fans, gain, mode))
+    return torch.where(_normal(shape, 1.0, generator) < 0, -std, std)
 
 
 @SCHEMES.register

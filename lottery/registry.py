@@ -10,7 +10,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from lottery.errors import ConfigError
 
@@ -61,10 +61,10 @@ def _literal(node: ast.expr) -> Any:
     return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
-class Registry(Generic[F]):
-    """Functions of one kind by name.
+class Registry:
+    """Functions of one kind by name; their first `leading` arguments are no options.
 
-    >>> colours: Registry = Registry("colour")
+    >>> colours = Registry("colour")
     >>> @colours.register
     ... def red(shade: int = 0) -> int:
     ...     return shade
@@ -72,9 +72,10 @@ class Registry(Generic[F]):
     3
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, leading: int = 0) -> None:
         self.kind = kind
-        self._functions: dict[str, F] = {}
+        self.leading = leading
+        self._functions: dict[str, Callable[..., Any]] = {}
 
     def register(self, function: F) -> F:
         """Make `function` known under its own name; usable as a decorator."""
@@ -87,7 +88,7 @@ class Registry(Generic[F]):
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._functions))
 
-    def resolve(self, spec: str | F) -> Callable[..., Any]:
+    def resolve(self, spec: str | Callable[..., Any]) -> Callable[..., Any]:
         """The function a spec names, with the spec's options bound; a function is its own spec."""
         if callable(spec):
             return spec
@@ -95,10 +96,11 @@ class Registry(Generic[F]):
         function = self._import(name) if ":" in name else self._functions.get(name)
         if function is None:
             raise ConfigError(self.kind, spec, f"{', '.join(self)}, or module:function")
-        unknown = set(kwargs) - set(inspect.signature(function).parameters)
+        options = list(inspect.signature(function).parameters)[self.leading :]
+        unknown = sorted(set(kwargs) - set(options))
         if unknown:
-            options = ", ".join(inspect.signature(function).parameters)
-            raise ConfigError(f"{self.kind} option", ", ".join(sorted(unknown)), options)
+            allowed = ", ".join(options) or "none"
+            raise ConfigError(f"{self.kind} {name}'s option", ", ".join(unknown), allowed)
         if not args and not kwargs:
             return function
 

@@ -303,7 +303,7 @@ def test_a_scheme_that_returns_another_shape_is_named_with_the_layer(plain):
     [
         ("xavier", "init is 'xavier'; allowed: kaiming_normal, "),
         ("kaiming_normal(mode=fan_sum)", "mode is 'fan_sum'; allowed: fan_in, fan_out, fan_avg"),
-        ("kaiming_normal(gian=1)", "init option is 'gian'"),
+        ("kaiming_normal(gian=1)", "init kaiming_normal.s option is .gian."),
     ],
 )
 def test_a_wrong_scheme_says_what_is_allowed(plain, spec, message):

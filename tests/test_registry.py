@@ -94,7 +94,7 @@ def test_an_unknown_name_lists_the_known_ones(shapes):
 
 
 def test_an_unknown_option_is_named_with_the_known_ones(shapes):
-    with pytest.raises(ConfigError, match=r"shape option is 'faktor'.*factor, mode"):
+    with pytest.raises(ConfigError, match=r"shape scaled's option is 'faktor'.*factor, mode"):
         shapes.resolve("scaled(faktor=2)")
 
 

@@ -117,7 +117,7 @@ class Splits:
         return Splits(train, val, test, self.classes)
 
 
-DATASETS: Registry = Registry("data")
+DATASETS = Registry("data", leading=1)
 """Functions data_dir -> Dataset by name."""
 
 

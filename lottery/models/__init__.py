@@ -10,7 +10,7 @@ from lottery.seeds import derive
 
 __all__ = ["MODELS", "build", "conv2", "conv4", "conv6", "lenet_300_100"]
 
-MODELS: Registry = Registry("model")
+MODELS = Registry("model")
 for _network in (lenet_300_100, conv2, conv4, conv6):
     MODELS.register(_network)
 

@@ -9,6 +9,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from lottery.errors import ConfigError
+
 
 def conv2(width: float = 1.0, classes: int = 10) -> nn.Sequential:
     """Images (batch, 3, 32, 32) -> logits; convolutions of 64, 64 channels at width 1."""
@@ -27,6 +29,8 @@ def conv6(width: float = 1.0, classes: int = 10) -> nn.Sequential:
 
 def _conv_net(channels: tuple[int, ...], width: float, classes: int) -> nn.Sequential:
     """`width` multiplies the number of channels and of hidden units."""
+    if round(width * channels[0]) < 1:
+        raise ConfigError("model option width", width, f"at least 1 / {channels[0]}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs, side = 3, 32
     for number, outputs in enumerate((round(width * c) for c in channels), start=1):

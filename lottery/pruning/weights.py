@@ -18,7 +18,7 @@ from lottery.errors import ConfigError, DivergedError
 from lottery.pruning.masks import Masks, split_like
 from lottery.registry import Registry
 
-CRITERIA: Registry = Registry("criterion")
+CRITERIA = Registry("criterion", leading=2)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from lottery.training.loop import Metrics
 log = logging.getLogger("lottery")
 
 CHECKPOINT_SECONDS = 30.0
-"""Work within a level that a kill may cost, at most."""
+"""Work within a level that a kill may cost, unless two evaluations lie further apart."""
 
 
 @contextlib.contextmanager

@@ -39,7 +39,8 @@ def cells(config: StudyConfig) -> list[Cell]:
     branches = [(TICKET, 0, every)]
     if config.controls.dense:
         branches.append((DENSE, 0, every))
-    controlled = tuple(config.controls.levels or every[1:])
+    chosen = config.controls.levels
+    controlled = every[1:] if chosen is None else tuple(chosen)
     for control, draws in config.controls.draws.items():
         branches += [(control, draw, controlled) for draw in range(draws) if controlled]
     found = []
@@ -63,7 +64,9 @@ def shared_settings(config: StudyConfig) -> dict[str, Any]:
 def _name(config: StudyConfig, init: str, seed: int, branch: str, draw: int) -> str:
     settings = _without_defaults(shared_settings(config), _defaults())
     if branch == DENSE:
-        settings = {k: v for k, v in settings.items() if k not in ("prune", "rewind")}
+        settings.pop("prune", None)
+        rewind_to = settings.pop("rewind", {}).get("to")
+        settings |= {"rewind": {"to": rewind_to}} if rewind_to else {}
     identity = {**settings, "init": init, "seed": seed, "branch": branch, "draw": draw}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     slug = re.sub(r"[^\w.]+", "_", init).strip("_")

@@ -35,7 +35,7 @@ def describe_run(device: str, workers: int, data_sha256: dict[str, str]) -> dict
 
 def append_run(text: str | None, study: str, run: dict[str, Any]) -> str:
     """The manifest `text` (None if there is none yet) with one more run."""
-    manifest: dict[str, Any] = json.loads(text) if text else {"study": study, "runs": []}
+    manifest: dict[str, Any] = {"study": study, "runs": []} if text is None else json.loads(text)
     manifest["runs"].append(run)
     return json.dumps(manifest, indent=2) + "\n"
 

@@ -16,7 +16,7 @@ from lottery.study.config import StudyConfig
 from lottery.study.grid import Cell, cells
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
-from lottery.training.config import LearningRate, to_steps
+from lottery.training.config import LearningRate
 from lottery.training.level import LevelTrainer
 from lottery.training.loop import ENGINES, choose_engine, evaluate, make_optimizer
 
@@ -61,18 +61,22 @@ def plan_study(
     trainer = LevelTrainer(
         data.to(device), config.train, config.seeds[0], choose_engine(config.engine)
     )
-    every = to_steps("train.eval_every", config.train.eval_every, trainer.steps_per_epoch)
-    evaluations = -(-steps // every)
-    per_step, per_evaluation = _measure(config, trainer)
-    per_level = steps * per_step + (evaluations + 1) * per_evaluation
+    per_step, per_image = _measure(config, trainer)
+    images = trainer.evaluations * (len(data.test) + 2 * len(data.val)) + len(data.train)
+    per_level = steps * per_step + images * per_image
     seconds = levels * per_level / max(1, min(at_once, len(todo)))
-    return Plan(grid, todo, levels, steps, evaluations, at_once, seconds)
+    return Plan(grid, todo, levels, steps, trainer.evaluations, at_once, seconds)
 
 
 def _measure(config: StudyConfig, trainer: LevelTrainer, steps: int = 30) -> tuple[float, float]:
-    """Seconds of a training step and of an evaluation, on one thread as in a worker."""
-    data = trainer.data
-    device = data.train.labels.device
+    """Seconds of a training step and of an image evaluated, on one thread as in a worker."""
+    data, device = trainer.data, trainer.data.train.labels.device
+
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -82,13 +86,13 @@ def _measure(config: StudyConfig, trainer: LevelTrainer, steps: int = 30) -> tup
         engine, masks = ENGINES[trainer.engine], Masks.ones(model)
         optimizer = make_optimizer(model, config.train)
         engine(model, masks, optimizer, batches, schedule, 0, steps // 3)
-        started = time.perf_counter()
+        started = clock()
         engine(model, masks, optimizer, batches, schedule, 0, steps)
-        per_step = (time.perf_counter() - started) / steps
+        per_step = (clock() - started) / steps
         some = data.test.subset(torch.arange(min(1000, len(data.test))))
-        started = time.perf_counter()
+        started = clock()
         evaluate(model, some)
-        per_image = (time.perf_counter() - started) / len(some)
+        per_image = (clock() - started) / len(some)
     finally:
         torch.set_num_threads(threads)
-    return per_step, per_image * (len(data.test) + 2 * len(data.val))
+    return per_step, per_image

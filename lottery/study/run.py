@@ -16,11 +16,11 @@ from lottery.pruning.masks import prunable
 from lottery.study.config import StudyConfig
 from lottery.study.executors import run_here, run_local
 from lottery.study.grid import cells
-from lottery.study.manifest import append_run, describe_run
+from lottery.study.manifest import describe_run
 from lottery.study.progress import Progress
 from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
-from lottery.training.config import to_steps
+from lottery.tickets.imp import step_to_rewind_to
 from lottery.training.level import LevelTrainer
 from lottery.training.loop import choose_engine
 
@@ -31,7 +31,7 @@ class StudyResult:
 
     folder: Path
     levels: pd.DataFrame
-    """Rows of levels.csv for the cells that were asked for."""
+    """Rows of levels.csv for the cells and levels that were asked for."""
     failures: dict[str, str]
     """Reason by cell that failed."""
     computed: int
@@ -71,7 +71,8 @@ def run_study(
 
     workers: processes at once, by default one per core; 0 runs in this process, as a GPU always
     does. fresh: discard what is there first. quiet: no progress display.
-    An interruption loses at most half a minute of each cell; the same call goes on from there.
+    An interruption loses of each running cell at most half a minute, or the time between two
+    evaluations if that is longer; the same call goes on from there.
     """
     device = choose_device(device)
     workers = choose_workers(workers, device)
@@ -82,6 +83,8 @@ def run_study(
     failures: dict[str, str] = {}
     with store.open(config, fresh=fresh):
         todo = store.unfinished(grid)
+        if todo:
+            store.write_config(config)
         tasks = [Task(config, cell, Path(results_dir), place, device) for cell in todo]
         run = describe_run(device, workers, dataset.sha256)
         started = time.perf_counter()
@@ -101,27 +104,22 @@ def run_study(
                 else:
                     run_here(tasks, note)
         finally:
-            table = store.write_tables(config, grid)
+            if tasks or store.lacks_rows(grid):
+                store.write_tables(config, grid)
             if tasks:
                 run["seconds"] = round(time.perf_counter() - started, 1)
                 run["cells_computed"] = len(ended)
                 run["cells_failed"] = len(failures)
-                store.write_text("manifest.json", append_run(store.manifest(), config.name, run))
-    mine = table["cell"].isin([cell.name for cell in grid])
-    return StudyResult(store.root, table[mine], failures, len(ended))
+                store.add_run(config.name, run)
+    return StudyResult(store.root, store.rows(grid), failures, len(ended))
 
 
 def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
     """Load the data and check what depends on it; the data set and the steps of a level."""
     dataset = _load(config, data_dir)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    if config.train.batch_size > len(data.train):
-        raise ConfigError("train.batch_size", config.train.batch_size, f"1 to {len(data.train)}")
     trainer = LevelTrainer(data, config.train, config.seeds[0], choose_engine(config.engine))
-    rewind = to_steps("rewind.to", config.rewind.to, trainer.steps_per_epoch)
-    if rewind >= trainer.last_step:
-        length = config.train.duration
-        raise ConfigError("rewind.to", config.rewind.to, f"less than train.duration ({length})")
+    step_to_rewind_to(config.rewind, trainer)
     _try_model(config, data)
     return dataset, trainer.last_step
 

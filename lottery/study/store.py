@@ -1,7 +1,7 @@
 """What a study keeps on disk.
 
     results/<study>/
-        study.yaml      the resolved configuration of the last run
+        study.yaml      the resolved configuration, its grid joined over all runs
         manifest.json   how each run was made
         levels.csv      a row per cell and level
         curves.parquet  a row per evaluation
@@ -27,9 +27,11 @@ from lottery.errors import ConfigError, StoreError
 from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import StudyConfig
 from lottery.study.grid import Cell, shared_settings
+from lottery.study.manifest import append_run
+from lottery.study.tables import TABLES, assemble, merge, read_table
 
-TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
-KEY = ["init", "seed", "branch", "draw", "level"]
+GRID = {"inits", "seeds", "levels", "controls"}
+"""Settings that may differ between the runs that fill one folder."""
 
 
 class StudyStore:
@@ -67,7 +69,7 @@ class StudyStore:
             for leftover in self.root.rglob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
             self.check_settings(config)
-            self.write_text("study.yaml", yaml.safe_dump(config.to_dict(), sort_keys=False))
+            self._manifest_with(config.name, {})  # a broken one is found before any training
             yield
 
     def _clear(self) -> None:
@@ -78,10 +80,7 @@ class StudyStore:
 
     def check_settings(self, config: StudyConfig) -> None:
         """Raise ConfigError if what is in the folder was made with other settings."""
-        path = self.root / "study.yaml"
-        if not path.exists():
-            return
-        old, new = _flat(yaml.safe_load(path.read_text())), _flat(shared_settings(config))
+        old, new = _flat(self._config()), _flat(shared_settings(config))
         for setting, value in new.items():
             if old.get(setting, value) != value:
                 raise ConfigError(
@@ -92,15 +91,52 @@ class StudyStore:
                     "or replace the old results (--fresh)",
                 )
 
-    def manifest(self) -> str | None:
-        """The manifest's text, if there is one."""
-        path = self.root / "manifest.json"
-        return path.read_text() if path.exists() else None
+    def write_config(self, config: StudyConfig) -> None:
+        """Keep the resolved configuration; its grid is joined with that of earlier runs."""
+        values, old = config.to_dict(), self._config()
+        if old:
+            values["inits"] = list(dict.fromkeys([*old["inits"], *values["inits"]]))
+            values["seeds"] = sorted({*old["seeds"], *values["seeds"]})
+            values["levels"] = max(old["levels"], values["levels"])
+            for control, draws in old["controls"].items():
+                if control != "levels":
+                    values["controls"][control] = max(draws, values["controls"][control])
+        self._write("study.yaml", yaml.safe_dump(values, sort_keys=False))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a file of the study's folder, whole or not at all."""
+    def _config(self) -> dict[str, Any]:
+        """What study.yaml says; nothing if it is not there."""
+        text = self._read("study.yaml")
+        try:
+            values = yaml.safe_load(text) if text is not None else {}
+        except yaml.YAMLError as error:
+            raise self._broken("study.yaml", "no YAML") from error
+        if text is not None and not (isinstance(values, dict) and values.keys() >= GRID):
+            raise self._broken("study.yaml", "settings are missing")
+        return values
+
+    def add_run(self, study: str, run: dict[str, Any]) -> None:
+        """Add what is known of a run to manifest.json."""
+        self._write("manifest.json", self._manifest_with(study, run))
+
+    def _manifest_with(self, study: str, run: dict[str, Any]) -> str:
+        try:
+            return append_run(self._read("manifest.json"), study, run)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._broken("manifest.json", "no manifest") from error
+
+    def _read(self, name: str) -> str | None:
+        path = self.root / name
+        try:
+            return path.read_text(encoding="utf-8") if path.exists() else None
+        except (OSError, ValueError) as error:
+            raise self._broken(name, str(error)) from error
+
+    def _write(self, name: str, text: str) -> None:
         with whole(self.root / name) as path:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
+
+    def _broken(self, name: str, reason: str) -> StoreError:
+        return StoreError(f"{self.root / name} is broken ({reason}); --fresh discards the study")
 
     def unfinished(self, cells: Iterable[Cell]) -> list[Cell]:
         """Cells still to be run: neither on this disk nor in the tables, or needed by such a cell.
@@ -109,8 +145,7 @@ class StudyStore:
         """
         cells = list(cells)
         on_disk = {cell.name for cell in cells if self.cell(cell.name).has(cell.levels)}
-        table = self._old("levels.csv")
-        in_table = set(zip(table["cell"], table["level"], strict=True))
+        in_table = self._tabulated()
         missing = {
             cell.name
             for cell in cells
@@ -120,60 +155,32 @@ class StudyStore:
         needed = {cell.needs for cell in cells if cell.name in missing} - on_disk
         return [cell for cell in cells if cell.name in missing or cell.name in needed]
 
-    def _old(self, table: str) -> pd.DataFrame:
-        path = self.root / table
-        if not path.exists():
-            return pd.DataFrame({"cell": [], "level": []})
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    def lacks_rows(self, cells: Iterable[Cell]) -> bool:
+        """Whether a finished level on this disk is not in the tables."""
+        on_disk = {
+            (cell.name, level) for cell in cells for level in self.cell(cell.name).finished_levels()
+        }
+        return not on_disk <= self._tabulated()
 
-    def write_tables(self, config: StudyConfig, cells: Iterable[Cell]) -> pd.DataFrame:
-        """Make the three tables anew from the records on disk; the rows of levels.csv."""
-        rows: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
-        for cell in cells:
-            identity = {
-                "study": config.name,
-                "cell": cell.name,
-                "model": config.model,
-                "init": cell.init,
-                "seed": cell.seed,
-                "branch": cell.branch,
-                "draw": cell.draw,
-            }
-            done = 0
-            store = self.cell(cell.name)
-            for level in store.finished_levels():
-                record = store.record(level)
-                if record is None:
-                    continue
-                rows["levels.csv"].append({**identity, **record["level"]})
-                short = {key: value for key, value in identity.items() if key != "model"}
-                rows["layers.parquet"] += [{**short, **row} for row in record["layers"]]
-                steps = record["level"]["steps"]
-                before = done - (record["curves"][-1]["step"] - steps)
-                rows["curves.parquet"] += [
-                    {**short, "total_step": before + row["step"], **row} for row in record["curves"]
-                ]
-                done += steps
-        for table, found in rows.items():
-            self._merge(table, pd.DataFrame(found))
-        return self._old("levels.csv")
+    def _tabulated(self) -> set[tuple[str, int]]:
+        """Cell and level of each row that all three tables have."""
+        found = []
+        for name in TABLES:
+            table = read_table(self.root / name)
+            found.append(set(zip(table["cell"], table["level"], strict=True)))
+        return set.intersection(*found)
 
-    def _merge(self, table: str, new: pd.DataFrame) -> None:
-        old = self._old(table)
-        if len(new):
-            fresh = set(zip(new["cell"], new["level"], strict=True))
-            kept = [key not in fresh for key in zip(old["cell"], old["level"], strict=True)]
-            old = old[kept]
-        frame = pd.concat([part for part in (old, new) if len(part)] or [new])
-        if not len(frame):
-            return
-        # Rows of one level stay in the order of their record: evaluations, layers.
-        frame = frame.sort_values(KEY, kind="stable")
-        with whole(self.root / table) as path:
-            if table.endswith(".csv"):
-                frame.to_csv(path, index=False)
-            else:
-                frame.to_parquet(path, index=False)
+    def write_tables(self, config: StudyConfig, cells: Iterable[Cell]) -> None:
+        """Put the records on this disk into the three tables."""
+        pairs = [(cell, self.cell(cell.name)) for cell in cells]
+        for table, rows in assemble(config, pairs).items():
+            merge(self.root / table, rows)
+
+    def rows(self, cells: Iterable[Cell]) -> pd.DataFrame:
+        """Rows of levels.csv for these cells and their levels."""
+        table = read_table(self.root / "levels.csv")
+        wanted = {(cell.name, level) for cell in cells for level in cell.levels}
+        return table[[key in wanted for key in zip(table["cell"], table["level"], strict=True)]]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from lottery.pruning.masks import Masks
 from lottery.study.config import StudyConfig
@@ -41,6 +40,7 @@ class TensorBoard:
         self._writer.add_scalar("weights_remaining/all", start.masks.weights_remaining, step)
         for name, density in start.masks.densities.items():
             self._writer.add_scalar(f"weights_remaining/{name}", density, step)
+        self._writer.flush()  # before the checkpoint that counts this step as logged
 
     def level(self, level: Level, *, logged: bool = False) -> None:
         """A finished level: histograms of kept weights and the first layer's mask as an image.
@@ -71,16 +71,15 @@ class TensorBoard:
             for which, row in (("last", levels[-1]), ("best", best))
             for quantity in ("test_accuracy", "weights_remaining")
         }
-        for summary in hparams({**names, "draw": self._cell.draw, **settings}, metrics):
-            self._writer._get_file_writer().add_summary(summary)
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, self._done)
+        values = {**names, "draw": self._cell.draw, **settings}
+        self._writer.add_hparams(values, metrics, run_name=".", global_step=self._done)
         self._writer.close()
 
 
 def mask_image(masks: Masks) -> torch.Tensor | None:
-    """Density of the first layer's kept weights per pixel, 1×side×side in [0, 1], if it is linear.
+    """Density of the first layer's kept weights per pixel, 1×side×side, if that layer is linear.
 
+    On one logarithmic scale at every level: white is all, black a thousandth or less.
     None if the first layer is no linear layer on a square image of one channel.
     """
     first = next(iter(masks.values()))
@@ -88,4 +87,4 @@ def mask_image(masks: Masks) -> torch.Tensor | None:
     if first.dim() != 2 or side * side != first.shape[1]:
         return None
     density = first.float().mean(dim=0).view(1, side, side)
-    return density / density.max().clamp(min=1e-12)
+    return 1 + density.clamp(min=1e-3).log10() / 3

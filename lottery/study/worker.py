@@ -133,7 +133,7 @@ def _walk(
         "watch": watch,
     }
     if cell.branch == DENSE:
-        return find_dense(model, data, levels=config.levels, **common)
+        return find_dense(model, data, levels=config.levels, rewind_to=config.rewind.to, **common)
     if cell.needs is None:
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
@@ -145,8 +145,9 @@ def _walk(
 
 @contextlib.contextmanager
 def _repeatable(device: str) -> Iterator[None]:
-    """One thread on a CPU, deterministic kernels on a GPU; afterwards all is as it was."""
+    """One thread on a CPU, deterministic kernels on a GPU; undone afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    tf32 = torch.backends.cudnn.allow_tf32
     try:
         if device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -160,4 +161,5 @@ def _repeatable(device: str) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+        torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(strict)

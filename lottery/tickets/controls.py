@@ -23,7 +23,7 @@ from lottery.training.config import TrainConfig
 from lottery.training.level import LevelTrainer, snapshot
 from lottery.training.loop import choose_engine
 
-CONTROLS: Registry = Registry("control")
+CONTROLS = Registry("control", leading=2)
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def run_control(
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
-        record = memory.load_level(level, initial)
+        ticket = masks_at(level).to("cpu")
+        masks, weights = function(ticket, Draw(model, init, seed, draw, level, initial))
+        record = memory.load_level(level, weights)
         if record is None:
-            ticket = masks_at(level).to("cpu")
-            masks, weights = function(ticket, Draw(model, init, seed, draw, level, initial))
             start = Start(level, masks, weights, initial=weights)
             record = train_to_end(model, trainer, start, memory, watch)
             memory.save_level(record)

@@ -55,6 +55,15 @@ def check_protocol(prune: PruneConfig, rewind: RewindConfig) -> None:
         raise ConfigError("rewind.optimizer", "kept", "fresh or rewound in one-shot pruning")
 
 
+def step_to_rewind_to(rewind: RewindConfig, trainer: LevelTrainer) -> int:
+    """`rewind.to` in steps; ConfigError unless a level goes on after it."""
+    step = to_steps("rewind.to", rewind.to, trainer.steps_per_epoch)
+    if step >= trainer.last_step:
+        length = trainer.config.duration
+        raise ConfigError("rewind.to", rewind.to, f"less than train.duration ({length})")
+    return step
+
+
 def find_tickets(
     model: nn.Module,
     data: Splits,
@@ -79,9 +88,7 @@ def find_tickets(
         raise ConfigError("levels", levels, "at least 0")
     check_protocol(prune, rewind)
     trainer = LevelTrainer(data, train, seed, choose_engine(engine))
-    rewind_step = to_steps("rewind.to", rewind.to, trainer.steps_per_epoch)
-    if rewind_step >= trainer.last_step:
-        raise ConfigError("rewind.to", rewind.to, f"less than train.duration ({train.duration})")
+    rewind_step = step_to_rewind_to(rewind, trainer)
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     full = Masks.ones(model, prune.biases).to("cpu")
@@ -111,7 +118,7 @@ def find_tickets(
                 start,
                 memory,
                 watch,
-                rewind_step=rewind_step if level == 0 else 0,
+                rewind_step=rewind_step if level == 0 and rewind.mode == "weights" else 0,
                 keep_end=rewind.optimizer == "kept",
             )
             memory.save_level(record)
@@ -127,14 +134,16 @@ def find_dense(
     seed: int = 0,
     levels: int = 10,
     train: TrainConfig = TrainConfig(),  # noqa: B008
+    rewind_to: str = "0it",
     engine: str = "auto",
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Iterator[Level]:
     """The unpruned baseline trained for as many steps as all of a ticket's levels together.
 
-    Its level l is the network after l + 1 levels' worth of steps: nothing is pruned or rewound,
-    the optimiser goes on, and a learning-rate schedule starts again with each level.
+    Its level l is the network after l + 1 levels' worth of steps: nothing is pruned or rewound and
+    the optimiser goes on, but a learning-rate schedule starts again with each level. rewind_to: the
+    ticket's `rewind.to`, from which its levels after the first train, and so these.
     """
     return find_tickets(
         model,
@@ -144,7 +153,7 @@ def find_dense(
         levels=levels,
         train=train,
         prune=PruneConfig(linear_rate=0.0, conv_rate=0.0),
-        rewind=RewindConfig(mode="learning_rate", optimizer="kept"),
+        rewind=RewindConfig(mode="learning_rate", to=rewind_to, optimizer="kept"),
         engine=engine,
         memory=memory,
         watch=watch,
@@ -161,11 +170,12 @@ def _rewound(
     rewind: RewindConfig, step: int, level: int, masks: Masks, source: Level, memory: Memory
 ) -> Start:
     """Where a level after the first begins."""
-    point = memory.load_rewind_point() if step else None
+    must_rewind = step > 0 and rewind.mode == "weights"
+    point = memory.load_rewind_point() if must_rewind else None
     end = memory.load_checkpoint()
     if end is not None and end.level not in (level - 1, level):
         end = None  # of a later level: this one was lost and is trained again
-    if (step and point is None) or (rewind.optimizer == "kept" and end is None):
+    if (must_rewind and point is None) or (rewind.optimizer == "kept" and end is None):
         raise StoreError(
             f"level {level} cannot start as it should: the cell's checkpoints are gone or broken; "
             "delete its folder under cells/ to train it anew"

@@ -84,8 +84,9 @@ class TrainConfig:
         )
         for name in ("duration", "eval_every"):
             check(name, to_steps(f"train.{name}", getattr(self, name), 1) >= 1, "at least one step")
-        for length in (self.warmup, *(self.lr_milestones or ())):
-            to_steps("train.warmup or train.lr_milestones", length, 1)
+        to_steps("train.warmup", self.warmup, 1)
+        for length in self.lr_milestones or ():
+            to_steps("train.lr_milestones", length, 1)
 
 
 class LearningRate:

@@ -82,6 +82,11 @@ class LevelTrainer:
         """Step at which a level ends."""
         return to_steps("train.duration", self.config.duration, self.steps_per_epoch)
 
+    @property
+    def evaluations(self) -> int:
+        """Evaluations in a level that starts at step 0."""
+        return len(self._stops(0))
+
     def train(
         self,
         model: nn.Module,
@@ -130,7 +135,7 @@ class LevelTrainer:
                 seconds,
             )
 
-    def _stops(self, start: int, also_at: int) -> list[int]:
+    def _stops(self, start: int, also_at: int = 0) -> list[int]:
         every = to_steps("train.eval_every", self.config.eval_every, self.steps_per_epoch)
         stops = {*range(every, self.last_step, every), self.last_step, also_at}
         return sorted(stop for stop in stops if stop > start)

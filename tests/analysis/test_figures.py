@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from synthetic import write_study
 
 from lottery.analysis import curves, layers, levels, mean_interval, summary
 from lottery.analysis import figures as f
 from lottery.analysis.style import interval_text, save, scheme_looks, scheme_name
+from tests.analysis.synthetic import write_study
 
 ROOT = Path(__file__).parents[2]
 SCHEMES = ("kaiming_normal", "xavier_uniform")

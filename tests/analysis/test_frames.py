@@ -1,10 +1,10 @@
 import pandas as pd
 import pytest
-from synthetic import write_study
 
 from lottery.analysis import curves, layers, levels
 from lottery.analysis.frames import studies
 from lottery.errors import StoreError
+from tests.analysis.synthetic import write_study
 
 READERS = {"levels.csv": levels, "curves.parquet": curves, "layers.parquet": layers}
 

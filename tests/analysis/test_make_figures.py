@@ -2,7 +2,8 @@ import runpy
 from pathlib import Path
 
 import pytest
-from synthetic import write_study
+
+from tests.analysis.synthetic import write_study
 
 PROGRAM = Path(__file__).parents[2] / "experiments" / "make_figures.py"
 SMALL = {"seeds": [0], "levels": 1, "evaluations": 1, "draws": {"dense": 1}}

@@ -163,9 +163,9 @@ BAD_ARGUMENTS = {
     "--inits [a": "inits is '[a'; allowed: a list",
     "--inits normal": "inits is 'normal'; allowed: a scheme with its options (normal() missing",
     "--inits normal(-1)": "inits is 'normal(-1)'; allowed: a scheme with its options (normal expe",
-    "--inits normal(sd=1)": "init option is 'sd'; allowed: shape, fans, generator, std",
+    "--inits normal(sd=1)": "init normal's option is 'sd'; allowed: std",
     "--inits normal(0.1": "init is 'normal(0.1'; allowed: a name, or name(option=value, ...)",
-    "--inits uniform(mode=x)": "init option is 'mode'; allowed: ",
+    "--inits uniform(mode=x)": "init uniform's option is 'mode'; allowed: bound",
     "--inits kaiming_normal(mode=x)": "mode is 'x'; allowed: fan_in, fan_out, fan_avg",
     "--inits nowhere:f": "init is 'nowhere:f'; allowed: an importable module:function",
     "--inits tests.tiny:f": "init is 'tests.tiny:f'; allowed: an importable module:function",
@@ -363,10 +363,10 @@ def test_a_failed_cell_is_named_with_its_reason_and_status_1(run_grid, study):
     )
     assert status == 1
     last = error.splitlines()[-2:]
-    assert last[0].startswith("run_grid.py: failed: normal_1e30-s0-ticket-")
+    assert last[0].startswith("run_grid.py: failed: normal_1e_30-s0-ticket-")
     assert "loss is nan at level 0, step 8: training diverged; try a train.lr below 0.01" in last[0]
-    assert last[1].startswith("run_grid.py: failed: normal_1e30-s0-reinit-0-")
-    assert ": the ticket it needs failed: normal_1e30-s0-ticket-" in last[1]
+    assert last[1].startswith("run_grid.py: failed: normal_1e_30-s0-reinit-0-")
+    assert ": the ticket it needs failed: normal_1e_30-s0-ticket-" in last[1]
     assert "2 cells computed now" in printed
     assert "Traceback" not in error
 

@@ -26,7 +26,7 @@ from tests import tiny
         ({"inits": ["normal"]}, "inits is 'normal'; allowed: a scheme with its options"),
         ({"inits": ["normal(-1)"]}, "inits is 'normal(-1)'; allowed: a scheme with its options"),
         ({"inits": ["normal(a)"]}, "inits is 'normal(a)'; allowed: a scheme with its options"),
-        ({"inits": ["normal(sd=1)"]}, "init option is 'sd'; allowed: "),
+        ({"inits": ["normal(sd=1)"]}, "init normal's option is 'sd'; allowed: std"),
         ({"inits": ["kaiming_normal(mode=out)"]}, "mode is 'out'; allowed: fan_in, fan_out"),
         ({"inits": ["nowhere:f"]}, "init is 'nowhere:f'; allowed: an importable module:function"),
     ],

@@ -332,18 +332,18 @@ def test_a_truncated_checkpoint_is_passed_over(tmp_path, steps, save_every_check
 
 
 def test_a_diverged_cell_is_named_and_the_others_finish(tmp_path):
-    config = tiny.with_controls(inits=["normal(1e30)", "xavier_normal"], seeds=[0])
+    config = tiny.with_controls(inits=["normal(1e+30)", "xavier_normal"], seeds=[0])
     result = run(config, tmp_path)
     names = {cell.label: cell.name for cell in cells(config)}
     failed = {
         label: result.failures[name] for label, name in names.items() if name in result.failures
     }
-    assert set(failed) == {f"normal(1e30) seed 0 {b}" for b in ("ticket", "dense", "reinit 0")}
+    assert set(failed) == {f"normal(1e+30) seed 0 {b}" for b in ("ticket", "dense", "reinit 0")}
     assert (
-        "loss is nan at level 0, step 8: training diverged" in failed["normal(1e30) seed 0 dense"]
+        "loss is nan at level 0, step 8: training diverged" in failed["normal(1e+30) seed 0 dense"]
     )
-    ticket = names["normal(1e30) seed 0 ticket"]
-    assert failed["normal(1e30) seed 0 reinit 0"] == f"the ticket it needs failed: {ticket}"
+    ticket = names["normal(1e+30) seed 0 ticket"]
+    assert failed["normal(1e+30) seed 0 reinit 0"] == f"the ticket it needs failed: {ticket}"
     assert result.computed == 3
     assert set(result.levels["init"]) == {"xavier_normal"}
     (made,) = json.loads((result.folder / "manifest.json").read_text())["runs"]
@@ -386,7 +386,7 @@ def test_a_disk_too_full_for_the_traceback_shows_it_instead(tmp_path, monkeypatc
 
     monkeypatch.setattr(CellStore, "save_level", full)
     monkeypatch.setattr("pathlib.Path.write_text", full)
-    monkeypatch.setattr("lottery.study.run.StudyStore.write_text", lambda *_: None)
+    monkeypatch.setattr("lottery.study.store.StudyStore._write", lambda *_: None)
     result = run(tiny.config(seeds=[0], inits=["xavier_normal"]), tmp_path)
     (reason,) = result.failures.values()
     assert "No space left on device" in reason
@@ -394,7 +394,7 @@ def test_a_disk_too_full_for_the_traceback_shows_it_instead(tmp_path, monkeypatc
 
 
 def test_a_study_whose_every_cell_fails_still_ends(tmp_path):
-    result = run(tiny.config(inits=["normal(1e30)"]), tmp_path)
+    result = run(tiny.config(inits=["normal(1e+30)"]), tmp_path)
     assert len(result.failures) == 2
     assert len(result.levels) == 0
 

@@ -7,7 +7,7 @@ import yaml
 
 from lottery.errors import ConfigError, StoreError
 from lottery.pruning.schedule import PruneConfig
-from lottery.study import ControlsConfig, cells
+from lottery.study import ControlsConfig, cells, run_study
 from lottery.study.store import TABLES, StudyStore
 from tests import tiny
 
@@ -86,7 +86,7 @@ def test_fresh_removes_what_was_made_and_nothing_else(copy, finished_config):
     with copy.open(replace(finished_config, train=tiny.train(lr=0.5)), fresh=True):
         assert left(copy, finished_config) == [cell.label for cell in cells(finished_config)]
         found = {path.name for path in copy.root.iterdir()}
-        assert found == {"README.md", ".lock", "study.yaml"}
+        assert found == {"README.md", ".lock"}
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path, finished_config):
@@ -199,5 +199,45 @@ def test_rows_on_this_disk_replace_those_of_the_table(copy, finished_config):
 def test_a_study_without_any_level_has_no_tables(tmp_path, finished_config):
     store = StudyStore(tmp_path, "tiny")
     store.root.mkdir()
-    assert len(store.write_tables(finished_config, cells(finished_config))) == 0
+    store.write_tables(finished_config, cells(finished_config))
+    assert len(store.rows(cells(finished_config))) == 0
     assert list(store.root.iterdir()) == []
+
+
+def test_part_of_a_committed_study_leaves_its_files_alone(tables_only, finished_config):
+    """In a clone, `run_grid.py STUDY --seeds 0` only shows what is there."""
+    before = {path.name: path.read_bytes() for path in tables_only.root.iterdir()}
+    result = run_study(
+        replace(finished_config, seeds=[0], levels=1),
+        results_dir=tables_only.root.parent,
+        workers=0,
+        quiet=True,
+    )
+    after = {p.name: p.read_bytes() for p in tables_only.root.iterdir() if p.name != ".lock"}
+    assert after == before
+    assert set(result.levels["seed"]) == {0}
+    assert result.levels["level"].max() == 1
+
+
+def test_the_configuration_on_disk_speaks_of_all_runs(copy, finished_config):
+    more = replace(
+        finished_config,
+        seeds=[5],
+        inits=["orthogonal"],
+        levels=1,
+        controls=ControlsConfig(reinit=2),
+    )
+    copy.write_config(more)
+    told = yaml.safe_load((copy.root / "study.yaml").read_text())
+    assert told["seeds"] == [*finished_config.seeds, 5]
+    assert told["inits"] == [*finished_config.inits, "orthogonal"]
+    assert told["levels"] == finished_config.levels
+    assert (told["controls"]["reinit"], told["controls"]["dense"]) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "manifest.json", "levels.csv", "curves.parquet"])
+@pytest.mark.parametrize("content", ["", "[]", "{", "\x00\x01"])
+def test_a_broken_file_is_named_before_any_training(name, content, copy, finished_config):
+    (copy.root / name).write_text(content)
+    with pytest.raises(StoreError, match=name), copy.open(finished_config):
+        copy.unfinished(cells(finished_config))

@@ -1,3 +1,4 @@
+import math
 import shutil
 
 import pytest
@@ -113,9 +114,10 @@ def test_the_image_is_the_density_of_each_pixel_as_it_lies_in_the_image():
     mask[:8, 28 * 20 + 3] = True
     image = mask_image(Masks({"fc1.weight": mask, "fc2.weight": torch.ones(3, 10).bool()}))
     assert image.shape == (1, 28, 28)
-    assert image[0, 20, 3] == 1.0
-    assert image[0, 5, 7] == 0.5
-    assert image.count_nonzero() == 2
+    # 1 + log10(density) / 3: all is white, a tenth two thirds, a thousandth black.
+    assert image[0, 20, 3] == pytest.approx(1 + math.log10(0.8) / 3)
+    assert image[0, 5, 7] == pytest.approx(1 + math.log10(0.4) / 3)
+    assert (image > 1e-6).sum() == 2
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 4, 4), (5, 3072), (5, 12)])
@@ -124,7 +126,11 @@ def test_layers_that_see_no_square_grey_image_have_none(shape):
 
 
 def test_a_mask_of_nothing_is_black():
-    assert mask_image(Masks({"w": torch.zeros((2, 9), dtype=torch.bool)})).max() == 0.0
+    assert abs(mask_image(Masks({"w": torch.zeros((2, 9), dtype=torch.bool)})).max()) < 1e-6
+
+
+def test_an_unpruned_mask_is_white():
+    assert mask_image(Masks({"w": torch.ones((2, 9), dtype=torch.bool)})).min() == 1.0
 
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0])

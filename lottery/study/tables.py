@@ -1,0 +1,87 @@
+"""The three tables of a study: assembled from the records of its cells, merged with older rows.
+
+Text columns hold text whatever it looks like: a study may be called 007 and a scheme None.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lottery.errors import StoreError
+from lottery.study.cell_store import CellStore, whole
+from lottery.study.config import StudyConfig
+from lottery.study.grid import Cell
+
+TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
+KEY = ["init", "seed", "branch", "draw", "level"]
+TEXT = ("study", "cell", "model", "init", "branch", "engine", "device")
+
+Rows = list[dict[str, Any]]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table as it was written; without rows if it is not there."""
+    if not path.exists():
+        return pd.DataFrame({"cell": [], "level": []})
+    try:
+        if path.suffix == ".csv":
+            as_text = dict.fromkeys(TEXT, "str")
+            table = pd.read_csv(path, dtype=as_text, keep_default_na=False)
+        else:
+            table = pd.read_parquet(path)
+        if not {"cell", *KEY} <= set(table.columns):
+            raise ValueError("columns are missing")
+        return table
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} is broken ({reason}); --fresh discards the study") from error
+
+
+def assemble(config: StudyConfig, cells: Iterable[tuple[Cell, CellStore]]) -> dict[str, Rows]:
+    """Rows of each table from the records of the cells' finished levels."""
+    rows: dict[str, Rows] = {table: [] for table in TABLES}
+    for cell, store in cells:
+        identity = {
+            "study": config.name,
+            "cell": cell.name,
+            "model": config.model,
+            "init": cell.init,
+            "seed": cell.seed,
+            "branch": cell.branch,
+            "draw": cell.draw,
+        }
+        short = {name: value for name, value in identity.items() if name != "model"}
+        done = 0
+        for level in store.finished_levels():
+            record = store.record(level)
+            if record is None:
+                continue
+            row, curve = record["level"], record["curves"]
+            rows["levels.csv"].append(identity | row)
+            rows["layers.parquet"] += [short | layer for layer in record["layers"]]
+            before = done - (curve[-1]["step"] - row["steps"])  # a rewound level starts at step k
+            rows["curves.parquet"] += [
+                short | {"total_step": before + point["step"]} | point for point in curve
+            ]
+            done += row["steps"]
+    return rows
+
+
+def merge(path: Path, rows: Rows) -> None:
+    """Write the table at `path` with `rows` in place of older ones of the same cells and levels."""
+    old, new = read_table(path), pd.DataFrame(rows)
+    if len(new):
+        fresh = set(zip(new["cell"], new["level"], strict=True))
+        old = old[[key not in fresh for key in zip(old["cell"], old["level"], strict=True)]]
+    parts = [part for part in (old, new) if len(part)]
+    if not parts:
+        return
+    # Rows of one level stay in the order of their record: evaluations, layers.
+    frame = pd.concat(parts).sort_values(KEY, kind="stable")
+    with whole(path) as place:
+        if path.suffix == ".csv":
+            frame.to_csv(place, index=False)
+        else:
+            frame.to_parquet(place, index=False)
