@@ -446,3 +446,15 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
     run(tiny.config(seeds=[0], levels=0, controls=ControlsConfig()), tmp_path)
     assert torch.equal(torch.rand(3), expected), "training drew from the global generator"
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_study_on_a_gpu_repeats_bit_for_bit(tmp_path):
+    config = tiny.with_controls(model="tests.tiny:conv_net")
+    results = [
+        run_study(config, results_dir=tmp_path / place, device="cuda", quiet=True)
+        for place in ("one", "two")
+    ]
+    first, second = (result.levels.drop(columns="seconds") for result in results)
+    assert_frame_equal(first, second)
+    assert set(first["device"]) == {"cuda"}
