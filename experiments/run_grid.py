@@ -74,16 +74,18 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
     if len(result.levels):
         means = summary(result.levels)
         tickets = means[means["branch"] == "ticket"]
+        same_n = tickets["n"].nunique() == 1
+        seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
         table = Table(
-            title="Test accuracy of tickets in %, mean ± half the 95 % interval over n seeds",
+            title=f"Test accuracy of tickets in %, mean ± half the 95 % interval over {seeds}",
             title_justify="left",
         )
         table.add_column("weights\nremaining", justify="right")
         for init in config.inits:
-            table.add_column(init, justify="right")
+            table.add_column(init, justify="right", overflow="fold")
         for _, rows in tickets.groupby("level"):
             by_init = {row.init: row for row in rows.itertuples()}
-            cells = [_accuracy(by_init[i]) if i in by_init else "–" for i in config.inits]
+            cells = [_accuracy(by_init.get(init), same_n) for init in config.inits]
             table.add_row(f"{rows['weights_remaining'].mean():.2%}", *cells)
         console.print(table)
     folder = shlex.quote(str(result.folder))
@@ -98,10 +100,12 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
     )
 
 
-def _accuracy(row: Any) -> str:
-    mean = f"{100 * row.mean:.2f}"
+def _accuracy(row: Any, same_n: bool) -> str:
+    if row is None:
+        return "–"
     half = 100 * (row.high - row.mean)
-    return f"{mean} ({row.n})" if math.isnan(half) else f"{mean} ± {half:.2f} ({row.n})"
+    interval = "" if math.isnan(half) else f" ± {half:.2f}"
+    return f"{100 * row.mean:.2f}{interval}" + ("" if same_n else f" ({row.n})")
 
 
 def _results_flag(folder: Path) -> str:

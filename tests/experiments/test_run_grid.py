@@ -325,7 +325,7 @@ def test_it_ends_with_a_table_where_everything_is_and_what_to_type_next(
     half = 12.706 * of.std() / 2**0.5
     text = " ".join(printed.split())
     assert "xavier_normal ┃ normal(0.3) ┃" in text
-    assert f"│ 81.58% │ {100 * of.mean():.2f} ± {100 * half:.2f} (2) │" in text
+    assert f"│ 81.58% │ {100 * of.mean():.2f} ± {100 * half:.2f} │" in text
     assert f"0 cells computed now. Tables and manifest: '{results}/tiny'" in text
     assert f"make_figures.py tiny --results-dir '{results}'" in text
     assert f"tensorboard --logdir '{results}/tiny'/tensorboard" in text
