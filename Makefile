@@ -33,8 +33,8 @@ test: setup
 	$(BIN)/python -m pytest
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check lottery experiments tests
+	$(BIN)/ruff format --check lottery experiments tests
 	$(BIN)/mypy
 
 clean:

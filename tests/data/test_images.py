@@ -87,7 +87,7 @@ def test_the_test_examples_are_untouched():
 
 @pytest.mark.parametrize("size", [0, -1, 4, 5000])
 def test_an_impossible_validation_size_names_the_setting(size):
-    with pytest.raises(ConfigError, match=rf"data\.validation is {size}; allowed: 1 to 3"):
+    with pytest.raises(ConfigError, match=rf"^validation is {size}; allowed: 1 to 3"):
         split(numbered([0, 1, 0, 1]), size, seed=0)
 
 

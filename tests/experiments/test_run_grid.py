@@ -92,7 +92,7 @@ def test_the_default_study_is_lenet_quick(parsed):
 
 def test_lists_are_written_with_commas(parsed, study):
     config = parsed(study, "--inits", "normal(0.1),kaiming_normal(gain=1,mode=fan_out)")
-    assert config.inits == ["normal(0.1)", "kaiming_normal(gain=1,mode=fan_out)"]
+    assert config.inits == ["normal(0.1)", "kaiming_normal(gain=1, mode=fan_out)"]
     assert parsed(study, "--seeds=0,1").seeds == [0, 1]
     assert parsed(study, "--seeds", "4, -7").seeds == [4, -7]
     assert parsed(study, "--seeds", "[3, 4]").seeds == [3, 4]
@@ -170,12 +170,12 @@ BAD_ARGUMENTS = {
     "--inits nowhere:f": "init is 'nowhere:f'; allowed: an importable module:function",
     "--inits tests.tiny:f": "init is 'tests.tiny:f'; allowed: an importable module:function",
     "--model vgg": "model is 'vgg'; allowed: conv2, conv4, conv6, lenet_300_100, or module:fun",
-    "--model conv6(widht=2)": "model option is 'widht'; allowed: width, classes",
+    "--model conv6(widht=2)": "model conv6's option is 'widht'; allowed: width, classes",
     "--model conv6(width=x)": "model is 'conv6(width=x)'; allowed: a network from (1, 4, 4) inputs",
     "--model conv6": "model is 'conv6'; allowed: a network from (1, 4, 4) inputs to 3 classes",
     "--data svhn": "data is 'svhn'; allowed: cifar10, mnist, or module:function",
     "--data tests.tiny:net": "data is 'tests.tiny:net'; allowed: a data set that can be loaded",
-    "--data tests.tiny:images(n=1)": "data option is 'n'; allowed: data_dir, side, train, test",
+    "--data tests.tiny:images(n=1)": "data tests.tiny:images's option is 'n'; allowed: side, train, test",
     "--prune.criterion wish": "criterion is 'wish'; allowed: magnitude, magnitude_at_init, random",
     "--prune.scope row": "prune.scope is 'row'; allowed: layer, global",
     "--prune.linear_rate 1": "prune.linear_rate is 1.0; allowed: a fraction of at least 0 below 1",
