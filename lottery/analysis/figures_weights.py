@@ -44,7 +44,7 @@ def accuracy_by_weights(levels: pd.DataFrame) -> Figure:
         1,
         1 if zoom is None else 2,
         (WIDTH, 3.8 if zoom is None else 3.5),
-        f"{levels['study'].iloc[0]}: test accuracy at the end of each level against weights remaining",
+        f"{levels['study'].iloc[0]}: test accuracy at a level's end against weights remaining",
         interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1),
     )
     for ax in axes[0]:

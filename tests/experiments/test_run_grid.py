@@ -175,7 +175,7 @@ BAD_ARGUMENTS = {
     "--model conv6": "model is 'conv6'; allowed: a network from (1, 4, 4) inputs to 3 classes",
     "--data svhn": "data is 'svhn'; allowed: cifar10, mnist, or module:function",
     "--data tests.tiny:net": "data is 'tests.tiny:net'; allowed: a data set that can be loaded",
-    "--data tests.tiny:images(n=1)": "data tests.tiny:images's option is 'n'; allowed: side, train, test",
+    "--data tests.tiny:images(n=1)": "data tests.tiny:images's option is 'n'; allowed: side,",
     "--prune.criterion wish": "criterion is 'wish'; allowed: magnitude, magnitude_at_init, random",
     "--prune.scope row": "prune.scope is 'row'; allowed: layer, global",
     "--prune.linear_rate 1": "prune.linear_rate is 1.0; allowed: a fraction of at least 0 below 1",
