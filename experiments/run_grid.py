@@ -4,7 +4,8 @@
   python experiments/run_grid.py lenet --seeds 0,1    another, with two of its seeds
   python experiments/run_grid.py my_study.yaml        one's own
 
-Interrupt it at any time; the same command goes on from there.
+Interrupt it at any time; the same command goes on from there. A study's file sets what differs from
+the defaults shown below, and flags override both.
 """
 
 import logging

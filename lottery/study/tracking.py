@@ -62,17 +62,22 @@ class TensorBoard:
 
     def close(self, levels: list[Row]) -> None:
         """Hyperparameters with the metrics of the last and the best level (by validation)."""
-        names = {"init": self._cell.init, "seed": self._cell.seed, "branch": self._cell.branch}
-        train = self._config.train
-        settings = {"model": self._config.model, "optimizer": train.optimizer, "lr": train.lr}
+        cell, config = self._cell, self._config
+        settings = {
+            "init": cell.init,
+            "seed": cell.seed,
+            "branch": cell.branch,
+            "draw": cell.draw,
+            "study": config.name,  # what differs between variants shown together
+            "lr": config.train.lr,
+        }
         best = max(levels, key=lambda row: row["val_accuracy"])
         metrics = {
             f"{which}/{quantity}": row[quantity]
             for which, row in (("last", levels[-1]), ("best", best))
             for quantity in ("test_accuracy", "weights_remaining")
         }
-        values = {**names, "draw": self._cell.draw, **settings}
-        self._writer.add_hparams(values, metrics, run_name=".", global_step=self._done)
+        self._writer.add_hparams(settings, metrics, run_name=".", global_step=self._done)
         self._writer.close()
 
 

@@ -88,7 +88,7 @@ def test_hyperparameters_come_with_their_metrics(ticket):
     assert start["seed"].number_value == cell.seed
     assert start["draw"].number_value == 0
     assert start["lr"].number_value == 0.01
-    assert start["model"].string_value == "tests.tiny:net"
+    assert start["study"].string_value == "tiny"
     experiment = content("_hparams_/experiment").experiment
     for info in experiment.metric_infos:
         assert info.name.tag in found.Tags()["scalars"], "a metric without a value"
