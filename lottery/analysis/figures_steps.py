@@ -75,9 +75,10 @@ def accuracy_before_prunes(curves: pd.DataFrame) -> Figure:
     )
     ax, ends = axes[0, 0], _ends(table)
     level_steps = ends["total_step"].diff().min() if len(ends) > 1 else 0
+    spread = min(0.4 * level_steps, 0.02 * ends["total_step"].max())
     for k, (init, look) in enumerate(looks.items()):
         rows = tickets[tickets["init"] == init]
-        aside = 0.4 * level_steps * ((k + 0.5) / len(looks) - 0.5)
+        aside = spread * ((k + 0.5) / len(looks) - 0.5)
         interval_line(ax, rows["total_step"] + aside, rows, look, scheme_name(init))
     if len(dense):
         label, look = branch_look("dense")

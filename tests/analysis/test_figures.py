@@ -368,3 +368,13 @@ def test_tables_are_left_as_they_were(results):
     f.density_by_layer(table)
     f.first_layer_masks(table)
     pd.testing.assert_frame_equal(table, before)
+
+
+@pytest.mark.parametrize("last", [1, 2, 19])
+def test_points_set_apart_stay_within_the_axes(tmp_path, last):
+    inits = ("kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform")
+    write_study(tmp_path, inits=inits, levels=last)
+    ax = f.accuracy_before_prunes(curves("lenet", tmp_path)).axes[0]
+    left, right = ax.get_xlim()
+    points = np.concatenate([line.get_xdata() for line in ax.lines])
+    assert left < points.min() < points.max() < right
