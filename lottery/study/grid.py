@@ -9,6 +9,8 @@ from typing import Any
 from lottery.study.config import StudyConfig
 
 TICKET, DENSE = "ticket", "dense"
+GRID = {"inits", "seeds", "levels", "controls"}
+"""Settings that span the grid, and may differ between runs that fill one folder."""
 
 
 @dataclass(frozen=True, order=True)
@@ -57,8 +59,8 @@ def cells(config: StudyConfig) -> list[Cell]:
 
 def shared_settings(config: StudyConfig) -> dict[str, Any]:
     """The settings that all cells of a study share and that decide its numbers."""
-    grid = {"name", "inits", "seeds", "levels", "controls", "engine"}
-    return {key: value for key, value in config.to_dict().items() if key not in grid}
+    apart = GRID | {"name", "engine"}
+    return {key: value for key, value in config.to_dict().items() if key not in apart}
 
 
 def _name(config: StudyConfig, init: str, seed: int, branch: str, draw: int) -> str:

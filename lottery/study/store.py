@@ -26,12 +26,9 @@ from filelock import FileLock, Timeout
 from lottery.errors import ConfigError, StoreError
 from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import StudyConfig
-from lottery.study.grid import Cell, shared_settings
+from lottery.study.grid import GRID, Cell, shared_settings
 from lottery.study.manifest import append_run
 from lottery.study.tables import TABLES, assemble, merge, read_table
-
-GRID = {"inits", "seeds", "levels", "controls"}
-"""Settings that may differ between the runs that fill one folder."""
 
 
 class StudyStore:

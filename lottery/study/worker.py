@@ -82,18 +82,14 @@ def _run(task: Task, emit: Emit) -> None:
     memory = store.cell(cell.name)
     records = {level: memory.record(level) for level in memory.finished_levels()}
     finished = {level: record for level, record in records.items() if record}
-    checkpoint = memory.load_checkpoint()
     dataset = load(config.data, task.data_dir)
     data = split(dataset, config.validation, seed=cell.seed, stratified=config.stratified)
     data = data.to(task.device)
-    resumed_at = sum(record["level"]["steps"] for record in finished.values())
-    if checkpoint and checkpoint.level in finished:
-        checkpoint = None
-    within = checkpoint.step - checkpoint.first_step if checkpoint else 0
-    resumed_at += within
-    board = TensorBoard(store.tensorboard(cell), config, cell, resumed_at)
-
-    trained_to = within
+    checkpoint = memory.load_checkpoint()
+    unfinished = checkpoint if checkpoint and checkpoint.level not in finished else None
+    trained_to = unfinished.step - unfinished.first_step if unfinished else 0
+    before = sum(record["level"]["steps"] for record in finished.values())
+    board = TensorBoard(store.tensorboard(cell), config, cell, before + trained_to)
 
     def watch(start: Start, evaluation: Evaluation) -> None:
         nonlocal trained_to

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lottery.data.batches import Batches
-from lottery.data.images import Splits
+from lottery.data.images import Examples, Splits
 from lottery.errors import DivergedError
 from lottery.pruning.masks import Masks, State
 from lottery.seeds import derive, generator
@@ -82,6 +83,12 @@ class LevelTrainer:
         """Step at which a level ends."""
         return to_steps("train.duration", self.config.duration, self.steps_per_epoch)
 
+    @cached_property
+    def train_sample(self) -> Examples:
+        """Training images as many as validation images, the same at every evaluation."""
+        order = torch.randperm(len(self.data.train), generator=generator(self.seed, "sample"))
+        return self.data.train.subset(order[: len(self.data.val)])
+
     @property
     def evaluations(self) -> int:
         """Evaluations in a level that starts at step 0."""
@@ -141,9 +148,7 @@ class LevelTrainer:
         return sorted(stop for stop in stops if stop > start)
 
     def _evaluate(self, model: nn.Module, level: int, step: int) -> Evaluation:
-        order = torch.randperm(len(self.data.train), generator=generator(self.seed, "sample"))
-        sample = order[: len(self.data.val)].to(self.data.train.labels.device)
-        train = evaluate(model, self.data.train.subset(sample))
+        train = evaluate(model, self.train_sample)
         val, test = evaluate(model, self.data.val), evaluate(model, self.data.test)
         for name, loss in (("training", train.loss), ("validation", val.loss)):
             if not math.isfinite(loss):
