@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from lottery.data.images import Examples, Splits
 from lottery.pruning.masks import Masks, State
 from lottery.training.config import TrainConfig
+from lottery.training.engines import ENGINES
 from lottery.training.level import snapshot
-from lottery.training.loop import ENGINES, train_steps
+from lottery.training.loop import run_reference
 
 torch.set_num_threads(1)
 """On tiny tensors more threads only wait for each other."""
@@ -130,23 +131,27 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """The calls of engine "spy", which trains as the reference does."""
     calls: list[Call] = []
 
-    def engine(model, masks, optimizer, batches, learning_rate, start, stop):
+    def engine(segments):
+        (segment,) = segments
+        model, optimizer, batches = segment.model, segment.optimizer, segment.batches
         before, state = snapshot(model), copy.deepcopy(optimizer.state_dict()["state"])
-        train_steps(model, masks, optimizer, batches, learning_rate, start, stop)
-        calls.append(
-            Call(
-                batches.level,
-                start,
-                stop,
-                masks,
-                before,
-                state,
-                snapshot(model),
-                copy.deepcopy(optimizer.state_dict()["state"]),
-                [learning_rate(step) for step in range(start, stop)],
-                torch.cat([images for images, _ in batches.steps(start, stop)]),
+        metrics = run_reference(segments)
+        if segment.stop > segment.start:
+            calls.append(
+                Call(
+                    batches.level,
+                    segment.start,
+                    segment.stop,
+                    segment.masks,
+                    before,
+                    state,
+                    snapshot(model),
+                    copy.deepcopy(optimizer.state_dict()["state"]),
+                    segment.rates,
+                    torch.cat([i for i, _ in batches.steps(segment.start, segment.stop)]),
+                )
             )
-        )
+        return metrics
 
     monkeypatch.setitem(ENGINES, "spy", engine)
     return calls

@@ -101,6 +101,10 @@ class Dataset:
                     f"but {self.classes} classes: 0 to {self.classes - 1}"
                 )
 
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same data set on `device`."""
+        return dataclasses.replace(self, train=self.train.to(device), test=self.test.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Splits:

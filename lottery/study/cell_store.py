@@ -15,7 +15,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from lottery.pruning.masks import Masks, State, pack, unpack
 from lottery.study import records
 from lottery.tickets.level import Level, Memory
 from lottery.training.level import Checkpoint, Evaluation
-from lottery.training.loop import Metrics
+from lottery.training.segment import Metrics
 
 log = logging.getLogger("lottery")
 
@@ -147,10 +147,10 @@ class CellStore(Memory):
         """The last point saved, or None."""
         return self._load_point("checkpoint.pt")
 
-    def save_checkpoint(self, checkpoint: Checkpoint, *, must: bool) -> None:
+    def save_checkpoint(self, take: Callable[[], Checkpoint], *, must: bool) -> None:
         """Keep a point to go on from; if it need not be kept, only now and then."""
         if must or time.monotonic() - self._saved >= self.checkpoint_seconds:
-            self._save_point("checkpoint.pt", checkpoint)
+            self._save_point("checkpoint.pt", take())
             self._saved = time.monotonic()
 
     def load_rewind_point(self) -> Checkpoint | None:

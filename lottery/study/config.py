@@ -17,7 +17,7 @@ from lottery.pruning.weights import CRITERIA, Context, Layer
 from lottery.registry import canonical
 from lottery.tickets.imp import RewindConfig, check_protocol
 from lottery.training.config import TrainConfig
-from lottery.training.loop import choose_engine
+from lottery.training.engines import check_engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class StudyConfig:
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
         check_protocol(self.prune, self.rewind)
-        choose_engine(self.engine)
+        check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)
         _check_criterion(self.prune.criterion)

@@ -9,25 +9,14 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
-from lottery.study.worker import Event, Task, run_cell
+from lottery.study.worker import Event, Task, ready, run_cell, run_cells, without_ticket
 
 OnEvent = Callable[[Event], None]
 
 
 def run_here(tasks: list[Task], on_event: OnEvent) -> None:
-    """Run cells one after the other in this process, as suits a GPU."""
-    failed: set[str] = set()
-
-    def note(event: Event) -> None:
-        if event.kind == "failed":
-            failed.add(event.cell.name)
-        on_event(event)
-
-    for task in tasks:
-        if task.cell.needs in failed:
-            note(_without_ticket(task))
-        else:
-            run_cell(task, note)
+    """Run cells in this process, as suits a GPU."""
+    run_cells(tasks, on_event)
 
 
 def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
@@ -52,11 +41,13 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
     try:
         while waiting or running:
-            for task in _ready(waiting, running, failed, workers):
+            unfinished = {task.cell.name for task, _ in running.values()}
+            unfinished |= {task.cell.name for task in waiting}
+            for task in ready(waiting, unfinished, workers - len(running)):
                 waiting.remove(task)
                 if task.cell.needs in failed:
                     failed.add(task.cell.name)
-                    on_event(_without_ticket(task))
+                    on_event(without_ticket(task))
                     continue
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(task, sender), daemon=True)
@@ -81,19 +72,6 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
             process.join()
 
 
-def _ready(
-    waiting: list[Task],
-    running: dict[Connection, tuple[Task, ForkServerProcess]],
-    failed: set[str],
-    workers: int,
-) -> list[Task]:
-    """Tasks to start now: no more than there are free workers, none whose ticket is unfinished."""
-    unfinished = {task.cell.name for task, _ in running.values()}
-    unfinished |= {task.cell.name for task in waiting}
-    ready = [task for task in waiting if task.cell.needs not in unfinished]
-    return ready[: workers - len(running)]
-
-
 def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Event:
     """The next event of a worker; its silent death is a failure."""
     try:
@@ -104,10 +82,6 @@ def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Ev
         reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         hint = " (out of memory?)" if code == -signal.SIGKILL else ""
         return Event(task.cell, "failed", message=f"its process ended by {reason}{hint}")
-
-
-def _without_ticket(task: Task) -> Event:
-    return Event(task.cell, "failed", message=f"the ticket it needs failed: {task.cell.needs}")
 
 
 def _work(task: Task, sender: Connection) -> None:

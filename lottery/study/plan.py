@@ -1,24 +1,27 @@
 """What a study would do, and about how long it would take on this machine."""
 
-import time
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
-from lottery.data.batches import Batches
-from lottery.data.images import split
+from lottery.data.images import Examples, split
 from lottery.data.sources import data_dir as default_data_dir
 from lottery.init import initialise
 from lottery.models import build
-from lottery.pruning.masks import Masks
+from lottery.pruning.masks import Masks, prunable
+from lottery.pruning.schedule import keep_counts
+from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
-from lottery.study.grid import Cell, cells
+from lottery.study.grid import DENSE, Cell, cells
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
-from lottery.training.config import LearningRate
-from lottery.training.level import LevelTrainer
-from lottery.training.loop import ENGINES, choose_engine, evaluate, make_optimizer
+from lottery.training import engines
+from lottery.training.level import Checkpoint, LevelRun, LevelTrainer, snapshot
+from lottery.training.loop import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Plan:
     evaluations_per_level: int
     workers: int
     seconds: float
-    """Estimate for all workers together, from a few measured steps and evaluations."""
+    """Estimate for all workers together, from steps and evaluations measured at three levels."""
 
 
 def plan_study(
@@ -52,47 +55,61 @@ def plan_study(
     grid = cells(config)
     store = StudyStore(results_dir, config.name)
     if fresh:
-        todo, levels = grid, sum(len(cell.levels) for cell in grid)
+        todo = grid
     else:
         store.check_settings(config)
         todo = store.unfinished(grid)
-        levels = sum(not store.cell(c.name).record(level) for c in todo for level in c.levels)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    trainer = LevelTrainer(
-        data.to(device), config.train, config.seeds[0], choose_engine(config.engine)
-    )
-    per_step, per_image = _measure(config, trainer)
-    images = trainer.evaluations * (len(data.test) + 2 * len(data.val)) + len(data.train)
-    per_level = steps * per_step + images * per_image
-    seconds = levels * per_level / max(1, min(at_once, len(todo)))
-    return Plan(grid, todo, levels, steps, trainer.evaluations, at_once, seconds)
+    trainer = LevelTrainer(data.to(device), config.train, config.seeds[0], config.engine)
+    missing = [
+        0 if cell.branch == DENSE else level
+        for cell in todo
+        for level in cell.levels
+        if fresh or not store.cell(cell.name).record(level)
+    ]
+    measured = sorted({0, config.levels // 2, config.levels})
+    costs = [_seconds_of_level(config, trainer, level) for level in measured] if missing else [0.0]
+    seconds = float(np.interp(missing, measured[: len(costs)], costs).sum())
+    seconds /= max(1, min(at_once, len(todo)))
+    return Plan(grid, todo, len(missing), steps, trainer.evaluations, at_once, seconds)
 
 
-def _measure(config: StudyConfig, trainer: LevelTrainer, steps: int = 30) -> tuple[float, float]:
-    """Seconds of a training step and of an image evaluated, on one thread as in a worker."""
-    data, device = trainer.data, trainer.data.train.labels.device
-
-    def clock() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
+def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) -> float:
+    """Time to train and evaluate a level, from a few steps at its density, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        device = trainer.data.train.labels.device
         model = initialise(build(config.model).to(device), config.inits[0])
-        batches = Batches(data.train, config.train.batch_size, seed=0)
-        schedule = LearningRate(config.train, trainer.steps_per_epoch)
-        engine, masks = ENGINES[trainer.engine], Masks.ones(model)
+        masks = _random_masks(config, model, level)
         optimizer = make_optimizer(model, config.train)
-        engine(model, masks, optimizer, batches, schedule, 0, steps // 3)
-        started = clock()
-        engine(model, masks, optimizer, batches, schedule, 0, steps)
-        per_step = (clock() - started) / steps
-        some = data.test.subset(torch.arange(min(1000, len(data.test))))
-        started = clock()
-        evaluate(model, some)
-        per_image = (clock() - started) / len(some)
+        masks.apply(model, optimizer)
+        run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))
+        whole = run.next_segment()
+        assert whole is not None  # a level has at least one step
+
+        def measure(steps: int, *examples: Examples) -> float:
+            part = dataclasses.replace(whole, stop=steps, examples=examples)
+            return engines.run([part])[0].seconds
+
+        measure(3)
+        per_step = measure(5) / 5
+        steps = max(5, min(200, int(0.3 / per_step)))
+        per_step = measure(steps) / steps
+        some = trainer.data.test.subset(torch.arange(min(1000, len(trainer.data.test))))
+        per_image = measure(0, some) / len(some)
     finally:
         torch.set_num_threads(threads)
-    return per_step, per_image
+    images = trainer.evaluations * (len(trainer.data.test) + 2 * len(trainer.data.val))
+    return trainer.last_step * per_step + (images + len(trainer.data.train)) * per_image
+
+
+def _random_masks(config: StudyConfig, model: nn.Module, level: int) -> Masks:
+    """Masks of a level's counts, on the model's device."""
+    full = Masks.ones(model, config.prune.biases)
+    kinds = prunable(model, config.prune.biases)
+    counts = keep_counts(full.sizes, kinds, config.prune, level)
+    state = snapshot(model)
+    chance = torch.Generator().manual_seed(0)
+    masks = prune(full.to("cpu"), state, state, counts, criterion="random", generator=chance)
+    return masks.to(next(model.parameters()).device)

@@ -22,7 +22,6 @@ from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
 from lottery.tickets.imp import step_to_rewind_to
 from lottery.training.level import LevelTrainer
-from lottery.training.loop import choose_engine
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
     """Load the data and check what depends on it; the data set and the steps of a level."""
     dataset = _load(config, data_dir)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    trainer = LevelTrainer(data, config.train, config.seeds[0], choose_engine(config.engine))
+    trainer = LevelTrainer(data, config.train, config.seeds[0], config.engine)
     step_to_rewind_to(config.rewind, trainer)
     _try_model(config, data)
     return dataset, trainer.last_step

@@ -3,14 +3,15 @@
 import contextlib
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
-from lottery.data.images import Splits, load, split
+from lottery.data.images import Dataset, Splits, load, split
 from lottery.errors import LotteryError
 from lottery.models import build
 from lottery.study.config import StudyConfig
@@ -18,9 +19,11 @@ from lottery.study.grid import DENSE, Cell
 from lottery.study.records import level_row
 from lottery.study.store import StudyStore
 from lottery.study.tracking import TensorBoard
-from lottery.tickets import Level, Memory, find_dense, find_tickets, run_control
-from lottery.tickets.level import Start, Watch
+from lottery.tickets import Memory, find_dense, find_tickets, run_control
+from lottery.tickets.level import Start, Walk, Watch
+from lottery.training import engines
 from lottery.training.level import Evaluation
+from lottery.training.segment import Outcome, Segment
 
 
 @dataclass(frozen=True)
@@ -56,35 +59,110 @@ Emit = Callable[[Event], None]
 
 def run_cell(task: Task, emit: Emit) -> None:
     """Run a cell to its end; any failure is told as an event, and stops no other cell."""
-    cell = task.cell
-    try:
-        with _repeatable(task.device):
-            _run(task, emit)
-    except LotteryError as error:
-        emit(Event(cell, "failed", message=str(error)))
-    except Exception as error:
-        folder = StudyStore(task.results_dir, task.config.name).cell(cell.name).folder
-        message = f"{type(error).__name__}: {error}"
+    run_cells([task], emit)
+
+
+def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
+    """Run cells in this process, up to `together` side by side, controls after their tickets.
+
+    Segments that can be computed as one are. Any failure of a cell is told as an event, and stops
+    no cell but the controls of a failed ticket. All tasks are on one device.
+    """
+    waiting, failed = list(tasks), set[str]()
+    live: list[_Live] = []
+    data = _Data()
+    with _repeatable(tasks[0].device if tasks else "cpu"):
+        while waiting or live:
+            unfinished = {task.cell.name for task in waiting} | {one.cell.name for one in live}
+            for task in ready(waiting, unfinished, together - len(live)):
+                waiting.remove(task)
+                if task.cell.needs in failed:
+                    failed.add(task.cell.name)
+                    emit(without_ticket(task))
+                else:
+                    live.append(_Live(task, data, emit))
+            group = engines.next_together([one.segment for one in live if one.segment])
+            outcomes = dict(zip(map(id, group), engines.run(group), strict=True))
+            for one in live:
+                if id(one.segment) in outcomes:
+                    one.advance(outcomes[id(one.segment)])
+            failed |= {one.cell.name for one in live if one.failed}
+            live = [one for one in live if one.segment]
+
+
+def ready(waiting: list[Task], unfinished: set[str], most: int) -> list[Task]:
+    """Tasks to start now: no more than `most`, none whose ticket is unfinished."""
+    return [task for task in waiting if task.cell.needs not in unfinished][:most]
+
+
+def without_ticket(task: Task) -> Event:
+    """A control's failure for want of its ticket."""
+    return Event(task.cell, "failed", message=f"the ticket it needs failed: {task.cell.needs}")
+
+
+class _Live:
+    """A cell under way, and the segment that it waits for."""
+
+    def __init__(self, task: Task, data: "_Data", emit: Emit) -> None:
+        self.task, self.cell, self.emit = task, task.cell, emit
+        self.failed = False
+        self.segment: Segment | None = None
+        self._steps = _run(task, data, emit)
+        self.advance()
+
+    def advance(self, outcome: Outcome | None = None) -> None:
+        """Go on to the next segment, or to the end."""
+        self.segment = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "error.txt").write_text(traceback.format_exc())
-            message += f" (traceback in {folder / 'error.txt'})"
-        except OSError:
-            message += f"\n{traceback.format_exc()}"
-        emit(Event(cell, "failed", message=message))
-    else:
-        emit(Event(cell, "done"))
+            self.segment = next(self._steps) if outcome is None else self._steps.send(outcome)
+        except StopIteration:
+            self.emit(Event(self.cell, "done"))
+        except Exception as error:
+            self.failed = True
+            self.emit(Event(self.cell, "failed", message=_reason(self.task, error)))
 
 
-def _run(task: Task, emit: Emit) -> None:
+def _reason(task: Task, error: Exception) -> str:
+    """What to say of a failure; what nobody foresaw leaves a traceback in the cell's folder."""
+    if isinstance(error, LotteryError):
+        return str(error)
+    folder = StudyStore(task.results_dir, task.config.name).cell(task.cell.name).folder
+    message = f"{type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "error.txt").write_text(trace)
+    except OSError:
+        return f"{message}\n{trace}"
+    return f"{message} (traceback in {folder / 'error.txt'})"
+
+
+class _Data:
+    """The study's data on its device, and the splits that live cells use: one of each seed."""
+
+    def __init__(self) -> None:
+        self._dataset: Dataset | None = None
+        self._splits: WeakValueDictionary[int, Splits] = WeakValueDictionary()
+
+    def splits(self, task: Task) -> Splits:
+        """Training, validation and test examples of the task's seed."""
+        config, seed = task.config, task.cell.seed
+        if self._dataset is None:
+            self._dataset = load(config.data, task.data_dir).to(task.device)
+        found = self._splits.get(seed)
+        if found is None:
+            found = split(self._dataset, config.validation, seed=seed, stratified=config.stratified)
+            self._splits[seed] = found
+        return found
+
+
+def _run(task: Task, source: _Data, emit: Emit) -> Generator[Segment, Outcome, None]:
     config, cell = task.config, task.cell
     store = StudyStore(task.results_dir, config.name)
     memory = store.cell(cell.name)
     records = {level: memory.record(level) for level in memory.finished_levels()}
     finished = {level: record for level, record in records.items() if record}
-    dataset = load(config.data, task.data_dir)
-    data = split(dataset, config.validation, seed=cell.seed, stratified=config.stratified)
-    data = data.to(task.device)
+    data = source.splits(task)
     checkpoint = memory.load_checkpoint()
     unfinished = checkpoint if checkpoint and checkpoint.level not in finished else None
     trained_to = unfinished.step - unfinished.first_step if unfinished else 0
@@ -100,13 +178,19 @@ def _run(task: Task, emit: Emit) -> None:
         emit(Event(cell, "evaluation", start.level, step, new, accuracy, remaining))
 
     rows = []
-    for level in _walk(config, cell, data, store, memory, watch):
+    walk = _walk(config, cell, data, store, memory, watch)
+    level = walk.advance()
+    while level is not None:
+        if isinstance(level, Segment):
+            level = walk.advance((yield level))
+            continue
         if level.level not in finished:
             trained_to = 0
         board.level(level, logged=level.level in finished)
         rows.append(level_row(level))
         accuracy, remaining = level.test.accuracy, level.weights_remaining
         emit(Event(cell, "level", level.level, level.steps, 0, accuracy, remaining))
+        level = walk.advance()
     board.close(rows)
 
 
@@ -117,7 +201,7 @@ def _walk(
     store: StudyStore,
     memory: Memory,
     watch: Watch,
-) -> Iterator[Level]:
+) -> Walk:
     """The levels of a cell, by its branch."""
     model = build(config.model, cell.seed)
     common: dict[str, Any] = {

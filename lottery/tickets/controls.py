@@ -4,7 +4,7 @@ A control takes a ticket's masks and gives the masks and weights that training s
 Every control trains a fresh optimiser from step 0 for the full length of a level.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ from lottery.pruning.weights import prune
 from lottery.registry import Registry
 from lottery.seeds import Address, generator
 from lottery.tickets.imp import initialised
-from lottery.tickets.level import Level, Memory, Start, Watch, ignore, train_to_end
+from lottery.tickets.level import Memory, Start, Steps, Watch, ignore, train_to_end, walk
 from lottery.training.config import TrainConfig
+from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
-from lottery.training.loop import choose_engine
 
 CONTROLS = Registry("control", leading=2)
 
@@ -85,6 +85,7 @@ def _pruned(criterion: str, ticket: Masks, draw: Draw) -> Masks:
     return prune(full, initial, initial, ticket.remaining, criterion=criterion, generator=stream)
 
 
+@walk
 def run_control(
     control: str | Callable[[Masks, Draw], tuple[Masks, State]],
     model: nn.Module,
@@ -99,7 +100,7 @@ def run_control(
     engine: str = "auto",
     memory: Memory | None = None,
     watch: Watch = ignore,
-) -> Iterator[Level]:
+) -> Steps:
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
     control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, or a function.
@@ -107,7 +108,8 @@ def run_control(
     replicate under that seed.
     """
     function = CONTROLS.resolve(control)
-    trainer = LevelTrainer(data, train, seed, choose_engine(engine))
+    check_engine(engine)
+    trainer = LevelTrainer(data, train, seed, engine)
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
@@ -116,6 +118,6 @@ def run_control(
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)
-            record = train_to_end(model, trainer, start, memory, watch)
+            record = yield from train_to_end(model, trainer, start, memory, watch)
             memory.save_level(record)
         yield record

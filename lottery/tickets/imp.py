@@ -4,7 +4,6 @@ for ticket in find_tickets(model, data, init="xavier_normal", seed=0, levels=10)
     print(ticket)       # Level 3: 51.28% of weights, test accuracy 98.22%
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +16,20 @@ from lottery.pruning.masks import Masks, State, prunable
 from lottery.pruning.schedule import PruneConfig, keep_counts
 from lottery.pruning.weights import prune as prune_masks
 from lottery.seeds import generator
-from lottery.tickets.level import Level, Memory, Start, Watch, ignore, train_to_end
+from lottery.tickets.level import (
+    Level,
+    Memory,
+    Start,
+    Steps,
+    Walk,
+    Watch,
+    ignore,
+    train_to_end,
+    walk,
+)
 from lottery.training.config import TrainConfig, to_steps
+from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
-from lottery.training.loop import choose_engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +73,7 @@ def step_to_rewind_to(rewind: RewindConfig, trainer: LevelTrainer) -> int:
     return step
 
 
+@walk
 def find_tickets(
     model: nn.Module,
     data: Splits,
@@ -77,7 +87,7 @@ def find_tickets(
     engine: str = "auto",
     memory: Memory | None = None,
     watch: Watch = ignore,
-) -> Iterator[Level]:
+) -> Steps:
     """Initialise `model` and yield a record per level, from the unpruned level 0 to `levels`.
 
     model: any nn.Module that maps images to logits; trained in place, moved to the data's device.
@@ -87,7 +97,8 @@ def find_tickets(
     if levels < 0:
         raise ConfigError("levels", levels, "at least 0")
     check_protocol(prune, rewind)
-    trainer = LevelTrainer(data, train, seed, choose_engine(engine))
+    check_engine(engine)
+    trainer = LevelTrainer(data, train, seed, engine)
     rewind_step = step_to_rewind_to(rewind, trainer)
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
@@ -112,7 +123,7 @@ def find_tickets(
                     generator=generator(seed, "prune", level),
                 )
                 start = _rewound(rewind, rewind_step, level, masks, source, memory)
-            record = train_to_end(
+            record = yield from train_to_end(
                 model,
                 trainer,
                 start,
@@ -138,7 +149,7 @@ def find_dense(
     engine: str = "auto",
     memory: Memory | None = None,
     watch: Watch = ignore,
-) -> Iterator[Level]:
+) -> Walk:
     """The unpruned baseline trained for as many steps as all of a ticket's levels together.
 
     Its level l is the network after l + 1 levels' worth of steps: nothing is pruned or rewound and

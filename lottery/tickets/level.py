@@ -1,15 +1,18 @@
 """The record of one finished level, and training one from a starting point to its record."""
 
 import copy
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec
 
 from torch import nn
 
 from lottery.pruning.masks import Masks, State, prunable
-from lottery.training.level import Checkpoint, Evaluation, LevelTrainer
-from lottery.training.loop import Metrics, evaluate, make_optimizer
+from lottery.training import engines
+from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
+from lottery.training.loop import make_optimizer
+from lottery.training.segment import Metrics, Outcome, Segment
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ class Memory:
         """The last point saved: within an unfinished level, or at the end of a finished one."""
         return self._checkpoint
 
-    def save_checkpoint(self, checkpoint: Checkpoint, *, must: bool) -> None:
-        """Keep a point to go on from; unless it must be kept, only if that is worth the time."""
-        self._checkpoint = checkpoint
+    def save_checkpoint(self, take: Callable[[], Checkpoint], *, must: bool) -> None:
+        """Take a point to go on from and keep it; unless it must be, only if worth the time."""
+        self._checkpoint = take()
 
     def load_rewind_point(self) -> Checkpoint | None:
         """The point to which later levels are rewound, if training has passed it."""
@@ -110,6 +113,51 @@ def ignore(start: Start, evaluation: Evaluation) -> None:
     """A watch that does not look."""
 
 
+Steps = Generator[Segment | Level, Outcome, None]
+"""Yields segments, each of which is to be answered with its outcome, and levels, which are not."""
+
+P = ParamSpec("P")
+
+
+class Walk(Iterator[Level]):
+    """A cell's levels, as they are finished.
+
+    As an iterator it trains each level by itself. Whoever has several walks can instead `advance`
+    them side by side and run the segments that they ask for together.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+
+    def advance(self, outcome: Outcome | None = None) -> Segment | Level | None:
+        """The next segment to run, or finished level; None at the end.
+
+        outcome: of the segment that was returned last, nothing after a level.
+        """
+        try:
+            return next(self._steps) if outcome is None else self._steps.send(outcome)
+        except StopIteration:
+            return None
+
+    def __next__(self) -> Level:
+        item = self.advance()
+        while isinstance(item, Segment):
+            item = self.advance(engines.run([item])[0])
+        if item is None:
+            raise StopIteration
+        return item
+
+
+def walk(function: Callable[P, Steps]) -> Callable[P, Walk]:
+    """Make a generator of segments and levels a function that returns a `Walk`."""
+
+    @functools.wraps(function)
+    def start(*args: P.args, **kwargs: P.kwargs) -> Walk:
+        return Walk(function(*args, **kwargs))
+
+    return start
+
+
 def train_to_end(
     model: nn.Module,
     trainer: LevelTrainer,
@@ -119,7 +167,7 @@ def train_to_end(
     *,
     rewind_step: int = 0,
     keep_end: bool = False,
-) -> Level:
+) -> Generator[Segment, Outcome, Level]:
     """Train one level, from its last checkpoint in `memory` if there is one, and record it.
 
     rewind_step: save the rewind point there (level 0). keep_end: save the final point too.
@@ -135,28 +183,29 @@ def train_to_end(
         # Torch takes the tensors it is given: training would overwrite the saved point.
         optimizer.load_state_dict(copy.deepcopy(begin.optimizer))
     masks.apply(model, optimizer)
-    point = begin
-    for point in trainer.train(
-        model, masks, optimizer, begin, also_at=rewind_step, hold_rate=start.hold_rate
-    ):
-        watch(start, point.evaluations[-1])
-        if point.step == rewind_step:
-            memory.save_rewind_point(point)
-        memory.save_checkpoint(point, must=keep_end and point.step == trainer.last_step)
-    kinds = prunable(model, biases=True)
-    last = point.evaluations[-1]
+    run = LevelRun(
+        trainer, model, masks, optimizer, begin, also_at=rewind_step, hold_rate=start.hold_rate
+    )
+    while segment := run.next_segment():
+        evaluation = run.note((yield segment))
+        watch(start, evaluation)
+        if run.step == rewind_step:
+            memory.save_rewind_point(run.checkpoint())
+        memory.save_checkpoint(run.checkpoint, must=keep_end and run.step == trainer.last_step)
+    last = (yield run.last_evaluation()).metrics[0]
+    end, kinds = run.evaluations[-1], prunable(model, biases=True)
     return Level(
         level=start.level,
         masks=start.masks.to("cpu"),
         kinds={name: kinds[name] for name in start.masks},
         initial=start.initial,
-        trained=point.model,
-        evaluations=point.evaluations,
-        train=evaluate(model, trainer.data.train),
-        val=Metrics(last.val_loss, last.val_accuracy),
-        test=Metrics(last.test_loss, last.test_accuracy),
+        trained=snapshot(model),
+        evaluations=run.evaluations,
+        train=last,
+        val=Metrics(end.val_loss, end.val_accuracy),
+        test=Metrics(end.test_loss, end.test_accuracy),
         first_step=start.step,
-        seconds=point.seconds,
-        engine=trainer.engine,
+        seconds=run.seconds,
+        engine=run.engine,
         device=device.type,
     )

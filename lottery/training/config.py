@@ -57,6 +57,10 @@ class TrainConfig:
     warmup: str = "0it"
     """Length over which the learning rate first rises linearly from zero."""
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 computes matrix products and convolutions so (autocast): other results, and much
+    faster convolutions on CPUs and GPUs with units for it."""
+
     eval_every: str = "500it"
     """Length between evaluations on validation and test data; also evaluated at the level's end.
     Dropout's randomness is drawn anew at each."""

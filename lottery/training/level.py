@@ -1,13 +1,12 @@
 """One level of training: from a starting point to the level's last step, evaluated on the way.
 
-`train_level` yields a `Checkpoint` at every evaluation. Training continued from any of them ends
-with the same numbers, bit for bit, as training that was never interrupted.
+A `Checkpoint` can be taken at every evaluation. Training continued from any of them ends with the
+same numbers, bit for bit, as training that was never interrupted.
 """
 
 import copy
 import math
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,7 +21,8 @@ from lottery.errors import DivergedError
 from lottery.pruning.masks import Masks, State
 from lottery.seeds import derive, generator
 from lottery.training.config import LearningRate, TrainConfig, to_steps
-from lottery.training.loop import ENGINES, evaluate
+from lottery.training.engines import choose_engine
+from lottery.training.segment import Outcome, Segment
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,13 @@ def snapshot(model: nn.Module) -> State:
 
 @dataclass(frozen=True)
 class LevelTrainer:
-    """What all levels of a cell have in common: data, settings, seed and engine."""
+    """What all levels of a cell have in common."""
 
     data: Splits
     config: TrainConfig
     seed: int
-    engine: str
+    engine: str = "auto"
+    """As configured: "auto" is decided at each level."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible batch size before any length is counted in epochs of it."""
@@ -92,10 +93,25 @@ class LevelTrainer:
     @property
     def evaluations(self) -> int:
         """Evaluations in a level that starts at step 0."""
-        return len(self._stops(0))
+        return len(self.stops(0))
 
-    def train(
+    def stops(self, start: int, also_at: int = 0) -> list[int]:
+        """Steps after `start` at which a level is evaluated; `also_at`: a further one."""
+        every = to_steps("train.eval_every", self.config.eval_every, self.steps_per_epoch)
+        stops = {*range(every, self.last_step, every), self.last_step, also_at}
+        return sorted(stop for stop in stops if stop > start)
+
+
+class LevelRun:
+    """One level under way: asks an engine for segment after segment and keeps count.
+
+    while segment := run.next_segment():
+        run.note(engines.run([segment])[0])
+    """
+
+    def __init__(
         self,
+        trainer: LevelTrainer,
         model: nn.Module,
         masks: Masks,
         optimizer: Optimizer,
@@ -103,63 +119,80 @@ class LevelTrainer:
         *,
         also_at: int = 0,
         hold_rate: bool = False,
-    ) -> Iterator[Checkpoint]:
-        """Train `model` in place from `begin` to the level's end; yield at every evaluation.
+    ) -> None:
+        """Go on from `begin`.
 
-        masks: on the model's device, already applied. also_at: a further step to evaluate at.
-        hold_rate: keep the schedule's last learning rate throughout (fine-tuning).
-        Raises DivergedError when a loss is no longer a finite number.
+        model: trained in place. masks: on the model's device, already applied. also_at: a further
+        step to evaluate at. hold_rate: keep the schedule's last learning rate (fine-tuning).
         """
-        level = begin.level
-        order = level if self.config.data_order == "fresh" else 0
-        batches = Batches(self.data.train, self.config.batch_size, seed=self.seed, level=order)
-        schedule = LearningRate(self.config, self.steps_per_epoch)
-        last_rate = schedule(self.last_step - 1)
-        evaluations, seconds, step = list(begin.evaluations), begin.seconds, begin.step
-        for stop in self._stops(step, also_at):
-            started = time.perf_counter()
-            with torch.random.fork_rng(self._cuda_devices()):
-                torch.manual_seed(derive(self.seed, "noise", level, step))
-                ENGINES[self.engine](
-                    model,
-                    masks,
-                    optimizer,
-                    batches,
-                    (lambda _: last_rate) if hold_rate else schedule,
-                    step,
-                    stop,
-                )
-            step = stop
-            evaluations.append(self._evaluate(model, level, step))
-            seconds += time.perf_counter() - started
-            yield Checkpoint(
-                level,
-                begin.first_step,
-                step,
-                snapshot(model),
-                copy.deepcopy(optimizer.state_dict()),
-                list(evaluations),
-                seconds,
-            )
+        self.trainer, self.model, self.masks, self.optimizer = trainer, model, masks, optimizer
+        self.level, self.first_step, self.step = begin.level, begin.first_step, begin.step
+        self.evaluations, self.seconds = list(begin.evaluations), begin.seconds
+        self.engine = choose_engine(trainer.engine, model, masks, trainer.config)
+        config = trainer.config
+        self._batches = Batches(
+            trainer.data.train,
+            config.batch_size,
+            seed=trainer.seed,
+            level=self.level if config.data_order == "fresh" else 0,
+        )
+        self._schedule: Callable[[int], float] = LearningRate(config, trainer.steps_per_epoch)
+        if hold_rate:
+            last_rate = self._schedule(trainer.last_step - 1)
+            self._schedule = lambda step: last_rate
+        self._stops = trainer.stops(self.step, also_at)
 
-    def _stops(self, start: int, also_at: int = 0) -> list[int]:
-        every = to_steps("train.eval_every", self.config.eval_every, self.steps_per_epoch)
-        stops = {*range(every, self.last_step, every), self.last_step, also_at}
-        return sorted(stop for stop in stops if stop > start)
+    def next_segment(self) -> Segment | None:
+        """Training up to the next evaluation, and that; None at the level's end."""
+        if not self._stops:
+            return None
+        data = self.trainer.data
+        return self._segment(self._stops[0], (self.trainer.train_sample, data.val, data.test))
 
-    def _evaluate(self, model: nn.Module, level: int, step: int) -> Evaluation:
-        train = evaluate(model, self.train_sample)
-        val, test = evaluate(model, self.data.val), evaluate(model, self.data.test)
+    def last_evaluation(self) -> Segment:
+        """The evaluation on all training images, without a step."""
+        return self._segment(self.step, (self.trainer.data.train,))
+
+    def _segment(self, stop: int, examples: tuple[Examples, ...]) -> Segment:
+        return Segment(
+            self.engine,
+            self.model,
+            self.masks,
+            self.optimizer,
+            self._batches,
+            self._schedule,
+            self.step,
+            stop,
+            examples,
+            derive(self.trainer.seed, "noise", self.level, self.step),
+            self.trainer.config.precision,
+        )
+
+    def note(self, outcome: Outcome) -> Evaluation:
+        """The segment asked for is done. Raises DivergedError when a loss is no finite number."""
+        self.step = self._stops.pop(0)
+        self.seconds += outcome.seconds
+        train, val, test = outcome.metrics
         for name, loss in (("training", train.loss), ("validation", val.loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"{name} loss is {loss} at level {level}, step {step}: training diverged; "
-                    f"try a train.lr below {self.config.lr:g}"
+                    f"{name} loss is {loss} at level {self.level}, step {self.step}: training "
+                    f"diverged; try a train.lr below {self.trainer.config.lr:g}"
                 )
-        return Evaluation(
-            step, train.loss, train.accuracy, val.loss, val.accuracy, test.loss, test.accuracy
+        evaluation = Evaluation(
+            self.step, train.loss, train.accuracy, val.loss, val.accuracy, test.loss, test.accuracy
         )
+        self.evaluations.append(evaluation)
+        return evaluation
 
-    def _cuda_devices(self) -> list[torch.device]:
-        device = self.data.train.labels.device
-        return [device] if device.type == "cuda" else []
+    def checkpoint(self) -> Checkpoint:
+        """A copy of everything at this step."""
+        return Checkpoint(
+            self.level,
+            self.first_step,
+            self.step,
+            snapshot(self.model),
+            copy.deepcopy(self.optimizer.state_dict()),
+            list(self.evaluations),
+            self.seconds,
+        )

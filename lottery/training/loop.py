@@ -1,18 +1,16 @@
 """The reference engine: the shortest honest training loop. Faster engines are tested against it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from lottery.data.batches import Batches
 from lottery.data.images import Examples
-from lottery.errors import ConfigError
-from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
+from lottery.training.segment import Metrics, Segment
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
@@ -24,33 +22,43 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     return Adam(parameters, lr, weight_decay=decay, fused=True)
 
 
-def train_steps(
-    model: nn.Module,
-    masks: Masks,
-    optimizer: Optimizer,
-    batches: Batches,
-    learning_rate: Callable[[int], float],
-    start: int,
-    stop: int,
-) -> None:
-    """Train `model` in place for steps start .. stop − 1 with cross-entropy."""
+def run_reference(segments: Sequence[Segment]) -> list[list[Metrics]]:
+    """Work off one segment after the other."""
+    results = []
+    for segment in segments:
+        device = segment.batches.examples.labels.device
+        with autocast(segment.precision, device), noise(segment.noise, device):
+            train_steps(segment)
+            results.append([evaluate(segment.model, part) for part in segment.examples])
+    return results
+
+
+def train_steps(segment: Segment) -> None:
+    """Train the segment's model in place, with cross-entropy."""
+    model, optimizer = segment.model, segment.optimizer
     model.train()
-    for step, (images, labels) in enumerate(batches.steps(start, stop), start):
+    steps = segment.batches.steps(segment.start, segment.stop)
+    for (images, labels), rate in zip(steps, segment.rates, strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step)
-        loss = F.cross_entropy(model(images), labels)
+            group["lr"] = rate
+        loss = F.cross_entropy(model(images).float(), labels)
         optimizer.zero_grad()
         loss.backward()
-        masks.apply_to_gradients(model)
+        segment.masks.apply_to_gradients(model)
         optimizer.step()
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """Mean loss and accuracy (a fraction) over a set of examples."""
+@contextlib.contextmanager
+def noise(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw what layers like dropout draw from `seed`; the process's random state is as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
-    loss: float
-    accuracy: float
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Matrix products and convolutions in `precision`; weights and updates stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 EVALUATION_VALUES = 784_000
@@ -67,19 +75,7 @@ def evaluate(model: nn.Module, examples: Examples, batch_size: int | None = None
     correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
     for start in range(0, len(examples), batch_size):
         images, labels = examples.batch(slice(start, start + batch_size))
-        logits = model(images)
+        logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(dim=1) == labels).sum()
     return Metrics(float(loss) / len(examples), int(correct) / len(examples))
-
-
-Engine = Callable[[nn.Module, Masks, Optimizer, Batches, Callable[[int], float], int, int], None]
-
-ENGINES: dict[str, Engine] = {"reference": train_steps}
-
-
-def choose_engine(name: str) -> str:
-    """The engine that "auto" stands for, or `name` if it is one."""
-    if name not in ("auto", *ENGINES):
-        raise ConfigError("engine", name, ", ".join(("auto", *ENGINES)))
-    return "reference" if name == "auto" else name

@@ -13,7 +13,8 @@ from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks, pack, prunable, shuffle_global, shuffle_layer, unpack
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import make_optimizer, train_steps
+from lottery.training.loop import make_optimizer
+from tests.segments import train_steps
 
 
 def stream(seed: int) -> torch.Generator:

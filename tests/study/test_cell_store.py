@@ -1,6 +1,7 @@
 import logging
 import os
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from lottery.study import records
 from lottery.study.cell_store import CellStore, whole
 from lottery.tickets.level import Level
 from lottery.training.level import Checkpoint, Evaluation, snapshot
-from lottery.training.loop import Metrics
+from lottery.training.segment import Metrics
 from tests import tiny
 
 EVALUATIONS = [Evaluation(8, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3), Evaluation(20, 1, 2, 3, 4, 5, 6)]
@@ -126,8 +127,10 @@ def test_levels_are_found_in_order_of_number(store, level):
 @pytest.mark.parametrize("kind", ["checkpoint", "rewind_point"])
 def test_a_point_comes_back_bit_for_bit(store, kind):
     point = checkpoint()
-    must = {"must": True} if kind == "checkpoint" else {}
-    getattr(store, f"save_{kind}")(point, **must)
+    if kind == "checkpoint":
+        store.save_checkpoint(lambda: point, must=True)
+    else:
+        store.save_rewind_point(point)
     found = getattr(CellStore(store.folder), f"load_{kind}")()
     assert vars(found).keys() == vars(point).keys()
     for name, value in vars(point).items():
@@ -137,12 +140,12 @@ def test_a_point_comes_back_bit_for_bit(store, kind):
 
 
 def test_points_hold_nothing_that_runs_code(store):
-    store.save_checkpoint(checkpoint(), must=True)
+    store.save_checkpoint(checkpoint, must=True)
     torch.load(store.folder / "checkpoint.pt", weights_only=True)
 
 
 def test_a_broken_point_is_passed_over(store, caplog):
-    store.save_checkpoint(checkpoint(), must=True)
+    store.save_checkpoint(checkpoint, must=True)
     path = store.folder / "checkpoint.pt"
     content = path.read_bytes()
     for length in [*range(12), *range(12, len(content), 97), len(content) - 1]:
@@ -172,7 +175,7 @@ def test_checkpoints_that_need_not_be_kept_are_saved_now_and_then(tmp_path, monk
     store = CellStore(tmp_path, checkpoint_seconds=30)
     saved = []
     for now, step in [(110, 1), (129, 2), (131, 3), (150, 4), (160, 5), (162, 6)]:  # noqa: B007
-        store.save_checkpoint(checkpoint(step), must=step == 4)
+        store.save_checkpoint(partial(checkpoint, step), must=step == 4)
         found = store.load_checkpoint()
         saved.append(found and found.step)
     assert saved == [None, None, 3, 4, 4, 4]

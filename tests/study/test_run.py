@@ -13,7 +13,7 @@ from lottery.study.cell_store import CellStore
 from lottery.study.run import choose_device, choose_workers
 from lottery.study.store import TABLES
 from lottery.tickets.imp import RewindConfig
-from lottery.training import loop
+from lottery.training.engines import ENGINES
 from tests import tiny
 
 COLUMNS = [
@@ -67,17 +67,19 @@ def level_files(folder):
 def steps(monkeypatch):
     """Steps trained so far, as [(start, stop), ...]; may be told to interrupt at the n-th call."""
     trained: list[tuple[int, int]] = []
-    engine = loop.ENGINES["reference"]
+    engine = ENGINES["reference"]
 
-    def counting(model, masks, optimizer, batches, rate, start, stop):
-        if counting.interrupt_at == len(trained):
-            raise KeyboardInterrupt
-        trained.append((start, stop))
-        engine(model, masks, optimizer, batches, rate, start, stop)
+    def counting(segments):
+        (segment,) = segments
+        if segment.stop > segment.start:
+            if counting.interrupt_at == len(trained):
+                raise KeyboardInterrupt
+            trained.append((segment.start, segment.stop))
+        return engine(segments)
 
     counting.interrupt_at = None
     counting.trained = trained
-    monkeypatch.setitem(loop.ENGINES, "reference", counting)
+    monkeypatch.setitem(ENGINES, "reference", counting)
     return counting
 
 

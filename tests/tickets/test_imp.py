@@ -18,7 +18,8 @@ from lottery.tickets.imp import initialised
 from lottery.tickets.level import Memory
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import evaluate, make_optimizer, train_steps
+from lottery.training.loop import evaluate, make_optimizer
+from tests.segments import train_steps
 
 
 def masked(state, masks):

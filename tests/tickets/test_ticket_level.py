@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from lottery.pruning.masks import Masks
 from lottery.tickets.level import Level, Memory, Start, ignore, train_to_end
 from lottery.training.config import TrainConfig
 from lottery.training.level import Evaluation, LevelTrainer, snapshot
-from lottery.training.loop import Metrics, evaluate
+from lottery.training.loop import evaluate
+from lottery.training.segment import Metrics
+from tests.segments import finish
+
+
+def finished(*args: Any, **options: Any) -> Level:
+    return finish(train_to_end(*args, **options))
 
 
 def record(val_losses: list[float], first_step: int = 0) -> Level:
@@ -50,6 +57,10 @@ def test_steps_are_those_trained_in_the_level():
 def test_a_level_shows_its_density_and_accuracy():
     assert repr(record([1.0])) == "Level 3: 75.00% of weights, test accuracy 98.22%"
     assert record([1.0]).weights_remaining == 0.75
+
+
+def finished(*args: Any, **options: Any) -> Level:
+    return finish(train_to_end(*args, **options))
 
 
 def half(model) -> Masks:
@@ -92,7 +103,7 @@ def test_an_interrupted_level_goes_on_from_memory_bit_for_bit(settings, hold_rat
         model = initialise(noisy())
         initial = snapshot(model)
         start = Start(0, half(model), initial, initial, hold_rate=hold_rate)
-        return train_to_end(model, trainer, start, memory, watch)
+        return finished(model, trainer, start, memory, watch)
 
     whole = run(Memory())
     assert len(whole.evaluations) == 3
@@ -114,10 +125,10 @@ def test_going_on_leaves_the_saved_point_as_it_was(noisy, data, quick):
     initial, memory = snapshot(model), Memory()
     start = Start(0, half(model), initial, initial)
     with pytest.raises(Killed):
-        train_to_end(model, trainer, start, memory, Killer(1))
+        finished(model, trainer, start, memory, Killer(1))
     point = memory.load_checkpoint()
     before = copy.deepcopy(point)
-    train_to_end(model, trainer, start, memory, ignore)
+    finished(model, trainer, start, memory, ignore)
     for number, state in before.optimizer["state"].items():
         for name, value in state.items():
             assert torch.equal(point.optimizer["state"][number][name], value), name
@@ -128,9 +139,13 @@ def test_a_point_of_another_level_is_not_gone_on_from(plain, data, quick):
     trainer, memory = LevelTrainer(data, quick, 0, "reference"), Memory()
     model = initialise(plain())
     initial = snapshot(model)
-    train_to_end(model, trainer, Start(0, half(model), initial, initial), memory, ignore)
-    one = train_to_end(model, trainer, Start(1, half(model), initial, initial), memory, ignore)
-    other = train_to_end(model, trainer, Start(1, half(model), initial, initial), Memory(), ignore)
+    finished(model, trainer, Start(0, half(model), initial, initial), memory, ignore)
+    one = finish(
+        train_to_end(model, trainer, Start(1, half(model), initial, initial), memory, ignore)
+    )
+    other = finish(
+        train_to_end(model, trainer, Start(1, half(model), initial, initial), Memory(), ignore)
+    )
     assert all(torch.equal(one.trained[name], value) for name, value in other.trained.items())
 
 
@@ -138,7 +153,9 @@ def test_a_record_holds_the_last_step_of_each_set(noisy, data, quick):
     model = initialise(noisy())
     initial, masks = snapshot(model), half(model)
     trainer = LevelTrainer(data, quick, 0, "reference")
-    level = train_to_end(model, trainer, Start(0, masks, initial, initial), Memory(), ignore)
+    level = finish(
+        train_to_end(model, trainer, Start(0, masks, initial, initial), Memory(), ignore)
+    )
     fresh = noisy()
     fresh.load_state_dict(level.trained)
     for part in ("train", "val", "test"):
@@ -161,7 +178,9 @@ def test_a_record_is_not_reached_by_what_the_network_does_next(plain, data, quic
     model = initialise(plain())
     initial = snapshot(model)
     trainer = LevelTrainer(data, quick, 0, "reference")
-    level = train_to_end(model, trainer, Start(0, half(model), initial, initial), Memory(), ignore)
+    level = finish(
+        train_to_end(model, trainer, Start(0, half(model), initial, initial), Memory(), ignore)
+    )
     before = copy.deepcopy(level.trained), copy.deepcopy(level.initial)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -176,7 +195,7 @@ def test_the_watch_hears_every_evaluation_and_its_level(plain, data, quick):
     initial = snapshot(model)
     trainer = LevelTrainer(data, dataclasses.replace(quick, eval_every="3it"), 0, "reference")
     start = Start(2, half(model), initial, initial)
-    level = train_to_end(model, trainer, start, Memory(), lambda *told: heard.append(told))
+    level = finished(model, trainer, start, Memory(), lambda *told: heard.append(told))
     assert [evaluation for _, evaluation in heard] == level.evaluations
     assert all(told is start for told, _ in heard)
 
@@ -187,8 +206,8 @@ def test_points_are_saved_for_going_on_and_for_rewinding(plain, data, quick):
             super().__init__()
             self.saved, self.rewind = [], []
 
-        def save_checkpoint(self, checkpoint, *, must):
-            self.saved.append((checkpoint.step, must))
+        def save_checkpoint(self, take, *, must):
+            self.saved.append((take().step, must))
 
         def save_rewind_point(self, checkpoint):
             self.rewind.append(checkpoint.step)
@@ -198,6 +217,8 @@ def test_points_are_saved_for_going_on_and_for_rewinding(plain, data, quick):
         model, memory = initialise(plain()), Notes()
         initial = snapshot(model)
         start = Start(0, half(model), initial, initial)
-        train_to_end(model, trainer, start, memory, ignore, rewind_step=3, keep_end=keep_end)
+        finish(
+            train_to_end(model, trainer, start, memory, ignore, rewind_step=3, keep_end=keep_end)
+        )
         assert memory.saved == [(3, False), (5, False), (10, False), (12, keep_end)]
         assert memory.rewind == [3]

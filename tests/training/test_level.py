@@ -14,8 +14,9 @@ from lottery.errors import DivergedError
 from lottery.init import initialise
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
-from lottery.training.level import Checkpoint, LevelTrainer, snapshot
+from lottery.training.level import Checkpoint, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import evaluate, make_optimizer
+from tests.segments import checkpoints
 
 
 def half_masks(model: nn.Module) -> Masks:
@@ -36,7 +37,7 @@ def train(model, data, config, *, level=0, begin=None, seed=0, engine="reference
         optimizer.load_state_dict(begin.optimizer)
     masks = half_masks(model)
     masks.apply(model, optimizer)
-    return list(trainer.train(model, masks, optimizer, begin, **options))
+    return list(checkpoints(LevelRun(trainer, model, masks, optimizer, begin, **options)))
 
 
 def assert_same(one: Checkpoint, other: Checkpoint) -> None:
@@ -80,7 +81,7 @@ def test_checkpoints_are_copies_that_training_does_not_reach(noisy, data, quick)
     model = initialise(noisy())
     trainer = LevelTrainer(data, quick, 0, "reference")
     begin, optimizer = Checkpoint(0, 0, 0, snapshot(model), {}), make_optimizer(model, quick)
-    run = trainer.train(model, Masks.ones(model), optimizer, begin)
+    run = checkpoints(LevelRun(trainer, model, Masks.ones(model), optimizer, begin))
     first = next(run)
     kept = copy.deepcopy(first)
     last = list(run)[-1]

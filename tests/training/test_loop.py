@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from lottery.data.batches import Batches
 from lottery.data.images import Examples
-from lottery.errors import ConfigError
 from lottery.init import initialise
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import choose_engine, evaluate, make_optimizer, train_steps
+from lottery.training.loop import evaluate, make_optimizer
+from tests.segments import train_steps
 
 SETTINGS = [
     {"optimizer": "adam", "lr": 0.01},
@@ -151,9 +151,3 @@ def test_an_optimiser_holds_every_parameter_with_the_settings(own):
     assert adam.param_groups[0]["betas"] == (0.9, 0.999)
     assert sgd.param_groups[0]["momentum"] == 0.9
     assert not isinstance(adam, torch.optim.AdamW)
-
-
-def test_an_unknown_engine_lists_the_known_ones():
-    assert choose_engine("auto") == choose_engine("reference") == "reference"
-    with pytest.raises(ConfigError, match="engine is 'fast'; allowed: auto, reference"):
-        choose_engine("fast")
