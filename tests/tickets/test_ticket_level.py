@@ -59,10 +59,6 @@ def test_a_level_shows_its_density_and_accuracy():
     assert record([1.0]).weights_remaining == 0.75
 
 
-def finished(*args: Any, **options: Any) -> Level:
-    return finish(train_to_end(*args, **options))
-
-
 def half(model) -> Masks:
     chance = torch.Generator().manual_seed(1)
     return Masks(
