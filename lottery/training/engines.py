@@ -3,15 +3,17 @@
 import time
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.loop import run_reference
+from lottery.training.replicas import alike, stackable
 from lottery.training.segment import Engine, Outcome, Segment
+from lottery.training.stacked import run_stacked
 
-ENGINES: dict[str, Engine] = {"reference": run_reference}
+ENGINES: dict[str, Engine] = {"reference": run_reference, "stacked": run_stacked}
 
 
 def check_engine(name: str) -> None:
@@ -20,15 +22,29 @@ def check_engine(name: str) -> None:
         raise ConfigError("engine", name, ", ".join(("auto", *ENGINES)))
 
 
-def choose_engine(name: str, model: nn.Module, masks: Masks, config: TrainConfig) -> str:
-    """The engine that "auto" stands for at one level, or `name`."""
+def choose_engine(
+    name: str, model: nn.Module, masks: Masks, config: TrainConfig, images: Tensor | None = None
+) -> str:
+    """The engine that "auto" stands for at one level, or `name`.
+
+    images: a few inputs, on which the network may be tried. Raises ConfigError if the engine that
+    `name` asks for cannot run the network.
+    """
     check_engine(name)
-    return "reference" if name == "auto" else name
+    if name == "stacked" and (reason := stackable(model, images)):
+        raise ConfigError("engine", name, f"auto or reference for this network: {reason}")
+    if name != "auto":
+        return name
+    if next(model.parameters()).device.type == "cuda":
+        return "reference" if stackable(model, images) else "stacked"
+    return "reference"
 
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:
-    """Those of the waiting segments to run next, as one."""
-    return list(segments[:1])
+    """Those of the waiting segments to run next, as one: the most that can be stacked."""
+    groups = [[segment] for segment in segments if segment.engine != "stacked"]
+    groups += alike([segment for segment in segments if segment.engine == "stacked"])
+    return max(groups, key=len, default=[])
 
 
 def run(segments: Sequence[Segment]) -> list[Outcome]:
