@@ -1,7 +1,7 @@
 """The engines by name, which of them a level runs on, and running it there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.loop import run_reference
-from lottery.training.replicas import alike, stackable
+from lottery.training.replicas import key, stackable
 from lottery.training.segment import Engine, Outcome, Segment
 from lottery.training.stacked import run_stacked
 
@@ -42,9 +42,11 @@ def choose_engine(
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:
     """Those of the waiting segments to run next, as one: the most that can be stacked."""
-    groups = [[segment] for segment in segments if segment.engine != "stacked"]
-    groups += alike([segment for segment in segments if segment.engine == "stacked"])
-    return max(groups, key=len, default=[])
+    groups: dict[Hashable, list[Segment]] = {}
+    for segment in segments:
+        group = key(segment) if segment.engine == "stacked" else id(segment)
+        groups.setdefault(group, []).append(segment)
+    return max(groups.values(), key=len, default=[])
 
 
 def run(segments: Sequence[Segment]) -> list[Outcome]:

@@ -4,6 +4,9 @@ Whatever differs between replicas (weights, masks, moments, data order, data) ge
 dimension; a step is then one computation for all. On a GPU it is one CUDA graph, whose replay needs
 neither Python nor a look at any value: step number, learning rates and data order are on the
 device. On a CPU the same step runs as it is, which is slow but makes it testable anywhere.
+
+The same group of replicas gives the same numbers, bit for bit. How many they are changes how sums
+are rounded, as another batch size would.
 """
 
 import gc
@@ -92,8 +95,8 @@ def _run_as_one(segments: list[Segment], mode: Mode) -> list[list[Metrics]]:
 def _forget() -> None:
     """Free the latest stack."""
     _stacks.clear()
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 
