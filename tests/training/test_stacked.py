@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lottery.data.batches import Batches
 from lottery.data.images import Examples
@@ -473,6 +475,52 @@ def test_no_step_looks_at_a_value(mode, network, settings):
             *(Batches(examples, 8, seed=0), lambda _: 0.1, 0, 1),
         )
         Stack([segment, segment], mode)._step()
+
+
+class Recording(TorchDispatchMode):
+    """Launches what was launched once again, on the same memory: a CUDA graph without CUDA."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **(options or {}))
+        self.calls.append((function, arguments, options or {}, result))
+        return result
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for function, arguments, options, result in self.calls:
+            again = function(*arguments, **options)
+            for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("mode", MODES)
+def test_one_step_launched_again_and_again_is_training(mode, network, settings, monkeypatch):
+    """Replicas of which the recorded step knows nothing, over several windows, data and rates."""
+    monkeypatch.setattr(stacked_data, "WINDOW", 5)
+    sets = [pixels(50, *NETWORKS[network][1], seed=seed) for seed in (1, 2)]
+    first = [replica(seed, sets[seed % 2], network, **settings) for seed in range(2)]
+    ours, theirs = same_twice(
+        lambda n: replica(n + 5, sets[(n + 1) % 2], network, start=2, stop=14, **settings), 2
+    )
+    stack = Stack(first, mode)
+    with Recording() as recording:
+        stack._step()
+    stack._replay = recording.replay
+    for _ in range(2):
+        stack.state.load(ours)
+        stack.train(ours)
+        stack.state.store(ours)
+    stacked._forget()
+    for _ in range(2):
+        run_stacked(theirs, mode)
+    assert_equal(ours, theirs)
 
 
 @pytest.fixture
