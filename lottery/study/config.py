@@ -110,7 +110,9 @@ class StudyConfig:
     """What tickets are compared with."""
 
     engine: str = "auto"
-    """How steps are computed: auto or reference. Every engine gives the same results."""
+    """How steps are computed: reference is plain PyTorch; sparse, on CPUs, runs linear layers of
+    few weights in CSR; auto takes, level by level, whichever is faster. They differ by rounding
+    only, and levels.csv says which ran."""
 
     def __post_init__(self) -> None:
         for setting in ("model", "data"):

@@ -7,11 +7,13 @@ from torch import nn
 
 from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks
+from lottery.training import sparse
 from lottery.training.config import TrainConfig
 from lottery.training.loop import run_reference
 from lottery.training.segment import Engine, Outcome, Segment
+from lottery.training.sparse import run_sparse
 
-ENGINES: dict[str, Engine] = {"reference": run_reference}
+ENGINES: dict[str, Engine] = {"reference": run_reference, "sparse": run_sparse}
 
 
 def check_engine(name: str) -> None:
@@ -23,7 +25,12 @@ def check_engine(name: str) -> None:
 def choose_engine(name: str, model: nn.Module, masks: Masks, config: TrainConfig) -> str:
     """The engine that "auto" stands for at one level, or `name`."""
     check_engine(name)
-    return "reference" if name == "auto" else name
+    hindrance = sparse.obstacle(model, config.precision)
+    if name == "sparse" and hindrance:
+        raise ConfigError("engine", name, f"another for this network: {hindrance}")
+    if name == "auto":
+        return "reference" if hindrance or not sparse.pays(model, masks) else "sparse"
+    return name
 
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:

@@ -58,7 +58,9 @@ def noise(seed: int, device: torch.device) -> Iterator[None]:
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Matrix products and convolutions in `precision`; weights and updates stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    half = precision == "bfloat16"
+    # Its cache would hold on to the weights of the first step.
+    return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
 
 EVALUATION_VALUES = 784_000
