@@ -175,7 +175,7 @@ class CompactNetwork(nn.Module):
 
     def _activations(self, features: Tensor) -> list[Tensor]:
         """The head's input and every layer's output, (features, batch)."""
-        x = features.detach().flatten(1).t()
+        x = features.flatten(1).t()
         activations = [x.contiguous() if isinstance(self._layers[0], CsrLayer) else x]
         for layer in self._layers:
             activations.append(layer.forward(activations[-1]))
@@ -185,25 +185,29 @@ class CompactNetwork(nn.Module):
         """Train with cross-entropy, as the reference engine does."""
         self.train()
         steps = segment.batches.steps(segment.start, segment.stop)
-        for (images, labels), rate in zip(steps, segment.rates, strict=True):
-            features = self.trunk(images) if len(self.trunk) else images
-            with torch.no_grad():
-                slope = self._backward(features, labels)
-                self._update(rate)
-            if slope is not None:
-                self.trunk.zero_grad()
-                features.backward(slope)
-                self._step_trunk(rate)
+        if len(self.trunk):
+            for (images, labels), rate in zip(steps, segment.rates, strict=True):
+                features = self.trunk(images)
+                with torch.no_grad():
+                    slope = self._step(features, labels, rate)
+                if slope is not None:
+                    self._step_trunk(features, slope, rate)
+        else:
+            with torch.inference_mode():
+                for (images, labels), rate in zip(steps, segment.rates, strict=True):
+                    self._step(images, labels, rate)
 
-    def _step_trunk(self, rate: float) -> None:
+    def _step_trunk(self, features: Tensor, slope: Tensor, rate: float) -> None:
         """The optimiser's own step; the head's parameters have no gradient and are passed over."""
+        self.trunk.zero_grad()
+        features.backward(slope)
         self._masks.apply_to_gradients(self._model)
         for group in self._source.param_groups:
             group["lr"] = rate
         self._source.step()
 
-    def _backward(self, features: Tensor, labels: Tensor) -> Tensor | None:
-        """Write all gradients of the head; the loss's slope by `features` if that is needed."""
+    def _step(self, features: Tensor, labels: Tensor, rate: float) -> Tensor | None:
+        """Train the head; the slope of the loss by `features`, if these can use it."""
         activations = self._activations(features)
         slope = torch.softmax(activations[-1], 0)
         slope.sub_(self._targets.index_select(1, labels)).div_(len(labels))
@@ -213,4 +217,5 @@ class CompactNetwork(nn.Module):
             slope = layer.backward(slope, x, output)
             if layer is not self._layers[0] or features.requires_grad:
                 slope = layer.input_slope(slope)
+        self._update(rate)
         return slope.t().reshape(features.shape) if features.requires_grad else None
