@@ -28,7 +28,7 @@ def measure_kernels(
     rows = []
     for shape in shapes:
         log.info("kernels, %s", shape)
-        works = {0.0: dense_step(shape, batch)}  # no density that is measured
+        works = {0.0: dense_step(shape, 0.5, batch)}  # no density that is measured
         works |= {density: csr_step(shape, density, batch) for density in densities}
         measurements = {
             density: per_call(work, calls_within(work, seconds)) for density, work in works.items()

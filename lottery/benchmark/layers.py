@@ -13,7 +13,8 @@ from torch.optim.adam import adam
 from lottery.models import build
 from lottery.pruning.masks import prunable
 
-Work = Callable[[], None]
+Products = tuple[Tensor, Tensor | None, Tensor]
+"""Output, gradient of the input unless it is not needed, gradient of the weights."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +51,28 @@ def csr_works() -> bool:
     return True
 
 
-def dense_step(shape: Shape, batch: int) -> Work:
+def dense_step(shape: Shape, density: float, batch: int) -> Callable[[], Products]:
     """Forward, input gradient, weight gradient times the mask, and Adam on all weights."""
-    weight, mask = _weight_and_mask(shape, 0.5)
-    factor = mask.float()
-    inputs, slopes = torch.randn(batch, shape.inputs), torch.randn(batch, shape.outputs)
+    weight, mask, inputs, slopes = _tensors(shape, density, batch)
+    weight, factor = weight * mask, mask.float()
     gradient = torch.empty_like(weight)
     update = _adam(weight, gradient)
 
-    def step() -> None:
-        torch.mm(inputs, weight.t())
-        if not shape.first:
-            torch.mm(slopes, weight)
+    def step() -> Products:
+        output = torch.mm(inputs, weight.t())
+        back = None if shape.first else torch.mm(slopes, weight)
         torch.mm(slopes.t(), inputs, out=gradient)
         gradient.mul_(factor)
         update()
+        return output, back, gradient
 
     return step
 
 
-def csr_step(shape: Shape, density: float, batch: int) -> Work:
-    """The same with the kept weights in CSR, activations transposed, and Adam on those alone."""
-    weight, mask = _weight_and_mask(shape, density)
-    inputs, slopes = torch.randn(shape.inputs, batch), torch.randn(shape.outputs, batch)
+def csr_step(shape: Shape, density: float, batch: int) -> Callable[[], Products]:
+    """The same with the kept weights in CSR, and Adam on those alone; activations transposed."""
+    weight, mask, inputs, slopes = _tensors(shape, density, batch)
+    inputs, slopes = inputs.t().contiguous(), slopes.t().contiguous()
     kept = torch.zeros(weight.shape, dtype=torch.int64)
     kept[mask] = torch.arange(int(mask.sum()))
     order = kept.t()[mask.t()]
@@ -82,21 +82,27 @@ def csr_step(shape: Shape, density: float, batch: int) -> Work:
         turned = _csr(mask.t(), weight[mask][order])
     update = _adam(matrix.values(), gradient.values())
 
-    def step() -> None:
-        matrix @ inputs
+    def step() -> Products:
+        output = matrix @ inputs
+        back = None
         if not shape.first:
             torch.index_select(matrix.values(), 0, order, out=turned.values())
-            turned @ slopes
+            back = turned @ slopes
         torch.sparse.sampled_addmm(gradient, slopes, inputs.t(), beta=0.0, out=gradient)
         update()
+        return output, back, gradient
 
     return step
 
 
-def _weight_and_mask(shape: Shape, density: float) -> tuple[Tensor, Tensor]:
+def _tensors(shape: Shape, density: float, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights, mask, inputs and gradients of the outputs, the same at each call."""
     chance = torch.Generator().manual_seed(0)
-    weight = nn.init.normal_(torch.empty(shape.outputs, shape.inputs), std=0.05, generator=chance)
-    return weight, torch.rand(weight.shape, generator=chance) < density
+    size = (shape.outputs, shape.inputs)
+    weight = nn.init.normal_(torch.empty(size), std=0.05, generator=chance)
+    inputs = torch.randn(batch, shape.inputs, generator=chance)
+    slopes = torch.randn(batch, shape.outputs, generator=chance)
+    return weight, torch.rand(size, generator=chance) < density, inputs, slopes
 
 
 def _csr(mask: Tensor, values: Tensor) -> Tensor:
@@ -107,7 +113,7 @@ def _csr(mask: Tensor, values: Tensor) -> Tensor:
     return torch.sparse_csr_tensor(rows, columns, values, size=size, check_invariants=True)
 
 
-def _adam(weight: Tensor, gradient: Tensor) -> Work:
+def _adam(weight: Tensor, gradient: Tensor) -> Callable[[], None]:
     """One fused update of PyTorch's Adam, without the bookkeeping of its class."""
     first, second = torch.zeros_like(weight), torch.zeros_like(weight)
     count = torch.tensor(0.0)

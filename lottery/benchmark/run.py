@@ -11,7 +11,8 @@ from typing import Any
 from lottery.benchmark import report
 from lottery.benchmark.convolutions import measure_options
 from lottery.benchmark.grid import measure_grid
-from lottery.benchmark.kernels import linear_shapes, measure_kernels
+from lottery.benchmark.kernels import measure_kernels
+from lottery.benchmark.layers import linear_shapes
 from lottery.benchmark.steps import cases, count_emptied, measure_steps, usable_engines
 from lottery.benchmark.study import USUAL, measure_study
 from lottery.benchmark.timing import Others
@@ -24,6 +25,8 @@ from lottery.study.worker import repeatable
 from lottery.training.config import to_steps
 
 PARTS = ("step", "study", "grid")
+MORE_LAYERS = ("conv2", "conv4")
+"""Networks whose linear layers are timed besides those of the networks whose steps are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class Subjects:
     """The studies that are measured."""
 
     step: tuple[StudyConfig, ...]
-    """Their networks, data and training; kernels are of all linear layers of Conv-2, -4, too."""
+    """Their networks, data and training."""
     study: StudyConfig
     grid: StudyConfig
 
@@ -157,7 +160,7 @@ def _step(
             found["options"] += measure_options(config, data, steps, rounds)
             found["emptied"] += count_emptied(config, list(amount.densities))
     if device == "cpu":
-        networks = dict.fromkeys([*(config.model for config in subjects.step), "conv2", "conv4"])
+        networks = dict.fromkeys([*(config.model for config in subjects.step), *MORE_LAYERS])
         found["kernels"] = measure_kernels(
             linear_shapes(networks),
             amount.kernel_densities,
