@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lottery.benchmark.layers import Shape, csr_step, csr_works, dense_step
+from lottery.benchmark.layers import Shape, layer_step
 from lottery.benchmark.timing import calls_within, log, per_call, round_robin
+from lottery.training.head import has_csr_kernels
 
 
 def measure_kernels(
@@ -23,13 +24,13 @@ def measure_kernels(
 
     seconds: length of one repetition, about. Empty where PyTorch lacks these kernels.
     """
-    if not csr_works():
+    if not has_csr_kernels():
         return []
     rows = []
     for shape in shapes:
         log.info("kernels, %s", shape)
-        works = {0.0: dense_step(shape, 0.5, batch)}  # no density that is measured
-        works |= {density: csr_step(shape, density, batch) for density in densities}
+        works = {0.0: layer_step(shape, 0.5, batch, csr=False)}  # no density that is measured
+        works |= {density: layer_step(shape, density, batch, csr=True) for density in densities}
         measurements = {
             density: per_call(work, calls_within(work, seconds)) for density, work in works.items()
         }

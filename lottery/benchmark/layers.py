@@ -1,20 +1,19 @@
-"""One linear layer's share of a training step, dense and in CSR, with PyTorch's own kernels."""
+"""One linear layer's share of a training step, dense and in CSR, as the sparse engine has it."""
 
-import functools
-import itertools
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch.optim import Adam
 
 from lottery.models import build
 from lottery.pruning.masks import prunable
+from lottery.training.head import CsrLayer, DenseLayer, Layer, Trained
+from lottery.training.updates import make_update
 
-Products = tuple[Tensor, Tensor | None, Tensor]
-"""Output, gradient of the input unless it is not needed, gradient of the weights."""
+Products = tuple[Tensor, Tensor, Tensor | None]
+"""Output, gradient of the trained weights, and that of the input unless it is not needed."""
 
 
 @dataclass(frozen=True)
@@ -41,100 +40,36 @@ def linear_shapes(models: Iterable[str]) -> list[Shape]:
     return list(dict.fromkeys(found))
 
 
-@functools.cache
-def csr_works() -> bool:
-    """Whether this build of PyTorch has the kernels."""
-    try:
-        csr_step(Shape(4, 3, first=False), 0.5, 2)()
-    except (RuntimeError, NotImplementedError):
-        return False
-    return True
+def layer_step(shape: Shape, density: float, batch: int, *, csr: bool) -> Callable[[], Products]:
+    """Forward, weight and input gradients, and Adam, at a random mask of about that density.
 
-
-def dense_step(shape: Shape, density: float, batch: int) -> Callable[[], Products]:
-    """Forward, input gradient, weight gradient times the mask, and Adam on all weights."""
-    weight, mask, inputs, slopes = _tensors(shape, density, batch)
-    weight, factor = weight * mask, mask.float()
-    gradient = torch.empty_like(weight)
-    update = _adam(weight, gradient)
-
-    def step() -> Products:
-        output = torch.mm(inputs, weight.t())
-        back = None if shape.first else torch.mm(slopes, weight)
-        torch.mm(slopes.t(), inputs, out=gradient)
-        gradient.mul_(factor)
-        update()
-        return output, back, gradient
-
-    return step
-
-
-def csr_step(shape: Shape, density: float, batch: int) -> Callable[[], Products]:
-    """The same with the kept weights in CSR, and Adam on those alone; activations transposed."""
-    weight, mask, inputs, slopes = _tensors(shape, density, batch)
-    inputs, slopes = inputs.t().contiguous(), slopes.t().contiguous()
-    kept = torch.zeros(weight.shape, dtype=torch.int64)
-    kept[mask] = torch.arange(int(mask.sum()))
-    order = kept.t()[mask.t()]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        matrix, gradient = _csr(mask, weight[mask]), _csr(mask, torch.zeros(len(order)))
-        turned = _csr(mask.t(), weight[mask][order])
-    update = _adam(matrix.values(), gradient.values())
-
-    def step() -> Products:
-        output = matrix @ inputs
-        back = None
-        if not shape.first:
-            torch.index_select(matrix.values(), 0, order, out=turned.values())
-            back = turned @ slopes
-        torch.sparse.sampled_addmm(gradient, slopes, inputs.t(), beta=0.0, out=gradient)
-        update()
-        return output, back, gradient
-
-    return step
-
-
-def _tensors(shape: Shape, density: float, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights, mask, inputs and gradients of the outputs, the same at each call."""
+    Dense, the weight gradient is multiplied by the mask and Adam updates all weights; in CSR there
+    are the kept ones alone. The numbers are the same at each call.
+    """
     chance = torch.Generator().manual_seed(0)
-    size = (shape.outputs, shape.inputs)
+    size = torch.Size((shape.outputs, shape.inputs))
     weight = nn.init.normal_(torch.empty(size), std=0.05, generator=chance)
-    inputs = torch.randn(batch, shape.inputs, generator=chance)
-    slopes = torch.randn(batch, shape.outputs, generator=chance)
-    return weight, torch.rand(size, generator=chance) < density, inputs, slopes
+    mask = torch.rand(size, generator=chance) < density
+    x = torch.randn(batch, shape.inputs, generator=chance).t()
+    slope = torch.randn(shape.outputs, batch, generator=chance)
+    if csr or not shape.first:
+        x = x.contiguous()  # as layers leave it; images are the other way round
+    values = weight[mask] if csr else weight * mask
+    gradient = torch.zeros_like(values)
+    trained = Trained(values, gradient, None if csr else mask.float())
+    layer: Layer
+    if csr:
+        kept = mask.view(-1).nonzero().squeeze(1)
+        layer = CsrLayer(trained, None, relu=False, kept=kept, shape=size)
+    else:
+        layer = DenseLayer(trained, None, relu=False)
+    update = make_update(Adam([values]), values.view(-1), gradient.view(-1), {})
 
-
-def _csr(mask: Tensor, values: Tensor) -> Tensor:
-    """Indices of 32 bits are what the kernels take without converting."""
-    rows = torch.tensor([0, *itertools.accumulate(mask.sum(1).tolist())], dtype=torch.int32)
-    columns = mask.nonzero()[:, 1].int()
-    size = tuple(mask.shape)
-    return torch.sparse_csr_tensor(rows, columns, values, size=size, check_invariants=True)
-
-
-def _adam(weight: Tensor, gradient: Tensor) -> Callable[[], None]:
-    """One fused update of PyTorch's Adam, without the bookkeeping of its class."""
-    first, second = torch.zeros_like(weight), torch.zeros_like(weight)
-    count = torch.tensor(0.0)
-
-    def step() -> None:
-        adam(
-            [weight],
-            [gradient],
-            [first],
-            [second],
-            [],
-            [count],
-            foreach=False,
-            fused=True,
-            amsgrad=False,
-            maximize=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=1.2e-3,
-            weight_decay=0.0,
-            eps=1e-8,
-        )
+    def step() -> Products:
+        output = layer.forward(x)
+        layer.backward(slope, x, output)
+        back = None if shape.first else layer.input_slope(slope)
+        update(1.2e-3)
+        return output, gradient, back
 
     return step

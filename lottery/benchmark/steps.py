@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -91,12 +91,12 @@ def seconds_per_step(config: StudyConfig, data: Splits, case: Case, steps: int) 
     device = data.train.labels.device.type
     engine: Callable[..., object] = ENGINES[case.engine]
     run = functools.partial(engine, mode=case.mode) if case.mode else engine
-    # On a GPU the first segment is the one whose step is captured, so its shapes must be the same.
+    # On a GPU the first segment is the one whose step is captured, so it must be as long.
     warm_up = steps if device == "cuda" else max(1, steps // 100)
-    for length in (warm_up, steps):
-        work = [segment(config, data, case, seed, length) for seed in range(case.replicas)]
-        seconds = clocked(functools.partial(run, work), device)
-    return seconds / steps / case.replicas
+    first = [segment(config, data, case, seed, warm_up) for seed in range(case.replicas)]
+    run(first)
+    then = [replace(part, start=warm_up, stop=warm_up + steps) for part in first]
+    return clocked(functools.partial(run, then), device) / steps / case.replicas
 
 
 def measure_steps(

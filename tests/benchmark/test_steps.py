@@ -43,13 +43,14 @@ def called(monkeypatch):
     return seen
 
 
-def test_an_engine_trains_a_whole_segment_after_a_short_one(called, config, tiny_data):
+def test_an_engine_goes_on_with_a_whole_segment_after_a_short_one(called, config, tiny_data):
     steps.seconds_per_step(config, tiny_data, Case("spy", 0.5), 20)
     (warm_up,), (whole,) = (segments for _, segments, _ in called)
-    assert (warm_up.stop, whole.stop) == (1, 20)
+    assert (warm_up.start, warm_up.stop) == (0, 1)
+    assert (whole.start, whole.stop) == (1, 21)
     assert whole.engine == "spy"
     assert whole.examples == ()
-    assert warm_up.model is not whole.model, "the warm-up trained the network that is timed"
+    assert warm_up.model is whole.model, "a stack is captured for the networks it has trained"
 
 
 def test_a_segment_starts_at_the_initial_weights_under_its_masks(config, tiny_data):
