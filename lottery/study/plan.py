@@ -1,6 +1,7 @@
 """What a study would do, and about how long it would take on this machine."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) ->
     try:
         device = trainer.data.train.labels.device
         model = initialise(build(config.model).to(device), config.inits[0])
-        masks = _random_masks(config, model, level)
+        biases = config.prune.biases
+        sizes, kinds = Masks.ones(model, biases).sizes, prunable(model, biases)
+        masks = random_masks(model, keep_counts(sizes, kinds, config.prune, level), biases)
         optimizer = make_optimizer(model, config.train)
         masks.apply(model, optimizer)
         run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))
@@ -104,12 +107,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) ->
     return trainer.last_step * per_step + (images + len(trainer.data.train)) * per_image
 
 
-def _random_masks(config: StudyConfig, model: nn.Module, level: int) -> Masks:
-    """Masks of a level's counts, on the model's device."""
-    full = Masks.ones(model, config.prune.biases)
-    kinds = prunable(model, config.prune.biases)
-    counts = keep_counts(full.sizes, kinds, config.prune, level)
+def random_masks(model: nn.Module, counts: Mapping[str, int], biases: bool = False) -> Masks:
+    """Masks that keep so many weights of each parameter, on the model's device."""
     state = snapshot(model)
-    chance = torch.Generator().manual_seed(0)
-    masks = prune(full.to("cpu"), state, state, counts, criterion="random", generator=chance)
+    full = Masks.ones(model, biases).to("cpu")
+    masks = prune(full, state, state, counts, criterion="random")
     return masks.to(next(model.parameters()).device)

@@ -71,7 +71,7 @@ def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
     waiting, failed = list(tasks), set[str]()
     live: list[_Live] = []
     data = _Data()
-    with _repeatable(tasks[0].device if tasks else "cpu"):
+    with repeatable(tasks[0].device if tasks else "cpu"):
         while waiting or live:
             unfinished = {task.cell.name for task in waiting} | {one.cell.name for one in live}
             for task in ready(waiting, unfinished, together - len(live)):
@@ -224,7 +224,7 @@ def _walk(
 
 
 @contextlib.contextmanager
-def _repeatable(device: str) -> Iterator[None]:
+def repeatable(device: str) -> Iterator[None]:
     """One thread on a CPU, deterministic kernels on a GPU; undone afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cudnn.allow_tf32
