@@ -12,6 +12,8 @@ from multiprocessing.context import ForkServerProcess
 from lottery.study.worker import Event, Task, run_cell
 
 OnEvent = Callable[[Event], None]
+Execute = Callable[[list[Task], OnEvent], None]
+"""Runs cells, and tells of each what its worker says."""
 
 
 def run_here(tasks: list[Task], on_event: OnEvent) -> None:
@@ -25,7 +27,7 @@ def run_here(tasks: list[Task], on_event: OnEvent) -> None:
 
     for task in tasks:
         if task.cell.needs in failed:
-            note(_without_ticket(task))
+            note(without_ticket(task))
         else:
             run_cell(task, note)
 
@@ -52,11 +54,12 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
     try:
         while waiting or running:
-            for task in _ready(waiting, running, failed, workers):
+            free = workers - len(running)
+            for task in ready(waiting, [task for task, _ in running.values()])[:free]:
                 waiting.remove(task)
                 if task.cell.needs in failed:
                     failed.add(task.cell.name)
-                    on_event(_without_ticket(task))
+                    on_event(without_ticket(task))
                     continue
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(task, sender), daemon=True)
@@ -81,17 +84,10 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
             process.join()
 
 
-def _ready(
-    waiting: list[Task],
-    running: dict[Connection, tuple[Task, ForkServerProcess]],
-    failed: set[str],
-    workers: int,
-) -> list[Task]:
-    """Tasks to start now: no more than there are free workers, none whose ticket is unfinished."""
-    unfinished = {task.cell.name for task, _ in running.values()}
-    unfinished |= {task.cell.name for task in waiting}
-    ready = [task for task in waiting if task.cell.needs not in unfinished]
-    return ready[: workers - len(running)]
+def ready(waiting: list[Task], running: list[Task]) -> list[Task]:
+    """Tasks of `waiting` whose ticket is not unfinished."""
+    unfinished = {task.cell.name for task in (*waiting, *running)}
+    return [task for task in waiting if task.cell.needs not in unfinished]
 
 
 def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Event:
@@ -106,7 +102,8 @@ def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Ev
         return Event(task.cell, "failed", message=f"its process ended by {reason}{hint}")
 
 
-def _without_ticket(task: Task) -> Event:
+def without_ticket(task: Task) -> Event:
+    """The end of a control whose ticket failed."""
     return Event(task.cell, "failed", message=f"the ticket it needs failed: {task.cell.needs}")
 
 

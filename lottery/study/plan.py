@@ -14,6 +14,7 @@ from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import StudyConfig
 from lottery.study.grid import Cell, cells
+from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
 from lottery.training.config import LearningRate
@@ -50,13 +51,16 @@ def plan_study(
     at_once = max(1, choose_workers(workers, device))
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
-    store = StudyStore(results_dir, config.name)
     if fresh:
         todo, levels = grid, sum(len(cell.levels) for cell in grid)
     else:
-        store.check_settings(config)
-        todo = store.unfinished(grid)
-        levels = sum(not store.cell(c.name).record(level) for c in todo for level in c.levels)
+        with opened(results_dir, config.name) as results:
+            store = StudyStore(results.folder, config.name)
+            store.check_settings(config)
+            if results.url is not None:
+                results.pull_cells([cell.name for cell in store.unfinished(grid)], LEVELS)
+            todo = store.unfinished(grid)
+            levels = sum(not store.cell(c.name).record(level) for c in todo for level in c.levels)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     trainer = LevelTrainer(
         data.to(device), config.train, config.seeds[0], choose_engine(config.engine)
