@@ -18,6 +18,7 @@ from lottery.pruning.schedule import keep_counts
 from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell, cells
+from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
 from lottery.training import engines
@@ -54,19 +55,29 @@ def plan_study(
     at_once = max(1, choose_workers(workers, device))
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
-    store = StudyStore(results_dir, config.name)
+    finished = set[tuple[str, int]]()
     if fresh:
         todo = grid
     else:
-        store.check_settings(config)
-        todo = store.unfinished(grid)
+        with opened(results_dir, config.name) as results:
+            store = StudyStore(results.folder, config.name)
+            store.check_settings(config)
+            if results.url is not None:
+                results.pull_cells([cell.name for cell in store.unfinished(grid)], LEVELS)
+            todo = store.unfinished(grid)
+            finished = {
+                (cell.name, level)
+                for cell in todo
+                for level in cell.levels
+                if store.cell(cell.name).record(level)
+            }
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     trainer = LevelTrainer(data.to(device), config.train, config.seeds[0], config.engine)
     missing = [
         0 if cell.branch == DENSE else level
         for cell in todo
         for level in cell.levels
-        if fresh or not store.cell(cell.name).record(level)
+        if (cell.name, level) not in finished
     ]
     measured = sorted({0, config.levels // 2, config.levels})
     costs = [_seconds_of_level(config, trainer, level) for level in measured] if missing else [0.0]

@@ -73,8 +73,7 @@ def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
     data = _Data()
     with repeatable(tasks[0].device if tasks else "cpu"):
         while waiting or live:
-            unfinished = {task.cell.name for task in waiting} | {one.cell.name for one in live}
-            for task in ready(waiting, unfinished, together - len(live)):
+            for task in ready(waiting, [one.task for one in live])[: together - len(live)]:
                 waiting.remove(task)
                 if task.cell.needs in failed:
                     failed.add(task.cell.name)
@@ -90,9 +89,10 @@ def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
             live = [one for one in live if one.segment]
 
 
-def ready(waiting: list[Task], unfinished: set[str], most: int) -> list[Task]:
-    """Tasks to start now: no more than `most`, none whose ticket is unfinished."""
-    return [task for task in waiting if task.cell.needs not in unfinished][:most]
+def ready(waiting: list[Task], running: list[Task]) -> list[Task]:
+    """Tasks of `waiting` whose ticket is not unfinished."""
+    unfinished = {task.cell.name for task in (*waiting, *running)}
+    return [task for task in waiting if task.cell.needs not in unfinished]
 
 
 def without_ticket(task: Task) -> Event:
