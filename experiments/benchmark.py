@@ -165,8 +165,9 @@ def main(argv: Sequence[str]) -> int:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return _complain("interrupted; the parts that were finished are in the file", 130)
-    show(found)
-    console.print(f"\nWritten to {place(options, found)}", markup=False, highlight=False)
+    path = place(options, found)
+    show(report.load(path))  # with the digits that it keeps
+    console.print(f"\nWritten to {path}", markup=False, highlight=False)
     return 0
 
 
