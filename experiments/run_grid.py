@@ -40,11 +40,23 @@ def make_parser() -> ArgumentParser:
         help="processes at once, one thread each; by default one per core; 0: in this process",
     )
     run.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    run.add_argument("--results-dir", default="results", help="tables go to RESULTS_DIR/<study>/")
+    run.add_argument(
+        "--executor", default="local", help="local, or ray: each cell on a cluster's next free node"
+    )
+    run.add_argument(
+        "--ray-address",
+        type=str | None,
+        help="Ray cluster: auto, or HOST:PORT of its head; by default one started on this machine",
+    )
+    run.add_argument(
+        "--results-dir",
+        default="results",
+        help="tables go to RESULTS_DIR/<study>/; a folder or a URL, such as s3://bucket/results",
+    )
     run.add_argument(
         "--data-dir", type=str | None, help="cached data sets; else $LOTTERY_DATA, else data/"
     )
-    run.add_argument("--dry-run", action="store_true", help="only say what would be run")
+    run.add_argument("--dry-run", action="store_true", help="only say what would be run, here")
     run.add_argument("--fresh", action="store_true", help="discard the study's results first")
     return parser
 
@@ -91,14 +103,13 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         console.print(table)
     folder = shlex.quote(str(result.folder))
     study = shlex.quote(config.name)
-    console.print(
-        f"{result.computed} cells computed now. Tables and manifest: {folder}\n"
-        f"Next:  python experiments/make_figures.py {study}{_results_flag(result.folder)}\n"
-        f"       tensorboard --logdir {folder}/tensorboard",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    text = f"{result.computed} cells computed now. Tables and manifest: {folder}"
+    if isinstance(result.folder, Path):
+        text += (
+            f"\nNext:  python experiments/make_figures.py {study}{_results_flag(result.folder)}\n"
+            f"       tensorboard --logdir {folder}/tensorboard"
+        )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _accuracy(row: Any, same_n: bool) -> str:
@@ -130,7 +141,8 @@ def main(argv: list[str]) -> int:
         if arguments.dry_run:
             show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
             return 0
-        result = run_study(config, fresh=arguments.fresh, **place)
+        where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
+        result = run_study(config, fresh=arguments.fresh, **place, **where)
     except UsageError as error:
         return _complain(str(error), 2)
     except LotteryError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Generator, Size, Tensor, nn
 
 from lottery.data.images import Dataset, Examples
@@ -106,6 +107,11 @@ levels: 2
 train: {duration: 20it, batch_size: 30, eval_every: 8it, lr: 0.01}
 """
 """What `config` says, as a user writes it."""
+
+
+def yaml_of(config: StudyConfig) -> str:
+    """A configuration as a study's file."""
+    return yaml.safe_dump(config.to_dict())
 
 
 def environment(*path: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ CHECKPOINT_SECONDS = 30.0
 def whole(path: Path) -> Iterator[Path]:
     """A temporary place that becomes `path` if nothing goes wrong, and vanishes if it does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    writer = f"{socket.gethostname()}-{os.getpid()}"  # several machines may share the folder
+    temporary = path.with_name(f".{path.name}.{writer}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -1,6 +1,7 @@
 """The configuration of a study: what one YAML file says."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,29 @@ class ControlsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """What a cell takes of a cluster (`--executor ray`). It decides no number of the results."""
+
+    cpus: float = 1.0
+    """CPUs that a cell occupies; it computes with one thread, however many these are."""
+
+    gpus: float = 0.0
+    """Share of a GPU that a cell occupies: 0.25 puts four cells on each. Cells compute on the GPU
+    if this is above 0, else on the CPU."""
+
+    retries: int = 3
+    """How often a cell whose node or process died is started again, from its last checkpoint."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cpus < math.inf:
+            raise ConfigError("cluster.cpus", self.cpus, "a number above 0")
+        if not 0 <= self.gpus <= 1:
+            raise ConfigError("cluster.gpus", self.gpus, "0 to 1, the share of one GPU")
+        if self.retries < 0:
+            raise ConfigError("cluster.retries", self.retries, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyConfig:
     """A study: networks from several initialisations and seeds, pruned level by level."""
 
@@ -110,7 +134,12 @@ class StudyConfig:
     """What tickets are compared with."""
 
     engine: str = "auto"
-    """How steps are computed: auto or reference. Every engine gives the same results."""
+    """How steps are computed: reference is plain PyTorch; sparse, on CPUs, runs linear layers of
+    few weights in CSR; auto takes, level by level, whichever is faster. They differ by rounding
+    only, and levels.csv says which ran."""
+
+    cluster: ClusterConfig = ClusterConfig()
+    """What a cell takes of a cluster."""
 
     def __post_init__(self) -> None:
         for setting in ("model", "data"):

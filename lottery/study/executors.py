@@ -12,6 +12,8 @@ from multiprocessing.context import ForkServerProcess
 from lottery.study.worker import Event, Task, ready, run_cell, run_cells, without_ticket
 
 OnEvent = Callable[[Event], None]
+Execute = Callable[[list[Task], OnEvent], None]
+"""Runs cells, and tells of each what its worker says."""
 
 
 def run_here(tasks: list[Task], on_event: OnEvent) -> None:
@@ -41,9 +43,8 @@ def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:
     running: dict[Connection, tuple[Task, ForkServerProcess]] = {}
     try:
         while waiting or running:
-            unfinished = {task.cell.name for task, _ in running.values()}
-            unfinished |= {task.cell.name for task in waiting}
-            for task in ready(waiting, unfinished, workers - len(running)):
+            free = workers - len(running)
+            for task in ready(waiting, [task for task, _ in running.values()])[:free]:
                 waiting.remove(task)
                 if task.cell.needs in failed:
                     failed.add(task.cell.name)

@@ -14,7 +14,7 @@ import torch
 PACKAGES = ("lottery", "torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow")
 
 
-def describe_run(device: str, workers: int, data_sha256: dict[str, str]) -> dict[str, Any]:
+def describe_run(device: str, workers: int | None, data_sha256: dict[str, str]) -> dict[str, Any]:
     """Everything about a run that is known when it starts."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -27,10 +27,16 @@ def describe_run(device: str, workers: int, data_sha256: dict[str, str]) -> dict
             "processor": _processor(),
             "cores": os.cpu_count(),
         },
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": _device(device),
         "workers": workers,
         "data_sha256": data_sha256,
     }
+
+
+def _device(device: str) -> str:
+    """Name of the GPU, or "cuda" where only the nodes of a cluster have one; "cpu"."""
+    here = device == "cuda" and torch.cuda.is_available()
+    return torch.cuda.get_device_name() if here else device
 
 
 def append_run(text: str | None, study: str, run: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a study would do, and about how long it would take on this machine."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lottery.pruning.schedule import keep_counts
 from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell, cells
+from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
 from lottery.training import engines
@@ -53,19 +55,29 @@ def plan_study(
     at_once = max(1, choose_workers(workers, device))
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
-    store = StudyStore(results_dir, config.name)
+    finished = set[tuple[str, int]]()
     if fresh:
         todo = grid
     else:
-        store.check_settings(config)
-        todo = store.unfinished(grid)
+        with opened(results_dir, config.name) as results:
+            store = StudyStore(results.folder, config.name)
+            store.check_settings(config)
+            if results.url is not None:
+                results.pull_cells([cell.name for cell in store.unfinished(grid)], LEVELS)
+            todo = store.unfinished(grid)
+            finished = {
+                (cell.name, level)
+                for cell in todo
+                for level in cell.levels
+                if store.cell(cell.name).record(level)
+            }
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     trainer = LevelTrainer(data.to(device), config.train, config.seeds[0], config.engine)
     missing = [
         0 if cell.branch == DENSE else level
         for cell in todo
         for level in cell.levels
-        if fresh or not store.cell(cell.name).record(level)
+        if (cell.name, level) not in finished
     ]
     measured = sorted({0, config.levels // 2, config.levels})
     costs = [_seconds_of_level(config, trainer, level) for level in measured] if missing else [0.0]
@@ -81,7 +93,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) ->
     try:
         device = trainer.data.train.labels.device
         model = initialise(build(config.model).to(device), config.inits[0])
-        masks = _random_masks(config, model, level)
+        biases = config.prune.biases
+        sizes, kinds = Masks.ones(model, biases).sizes, prunable(model, biases)
+        masks = random_masks(model, keep_counts(sizes, kinds, config.prune, level), biases)
         optimizer = make_optimizer(model, config.train)
         masks.apply(model, optimizer)
         run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))
@@ -104,12 +118,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) ->
     return trainer.last_step * per_step + (images + len(trainer.data.train)) * per_image
 
 
-def _random_masks(config: StudyConfig, model: nn.Module, level: int) -> Masks:
-    """Masks of a level's counts, on the model's device."""
-    full = Masks.ones(model, config.prune.biases)
-    kinds = prunable(model, config.prune.biases)
-    counts = keep_counts(full.sizes, kinds, config.prune, level)
+def random_masks(model: nn.Module, counts: Mapping[str, int], biases: bool = False) -> Masks:
+    """Masks that keep so many weights of each parameter, on the model's device."""
     state = snapshot(model)
-    chance = torch.Generator().manual_seed(0)
-    masks = prune(full.to("cpu"), state, state, counts, criterion="random", generator=chance)
+    full = Masks.ones(model, biases).to("cpu")
+    masks = prune(full, state, state, counts, criterion="random")
     return masks.to(next(model.parameters()).device)

@@ -1,9 +1,13 @@
 """Running a whole study: plan, execute, tabulate."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -13,11 +17,12 @@ from lottery.data.sources import data_dir as default_data_dir
 from lottery.errors import ConfigError, LotteryError
 from lottery.models import build
 from lottery.pruning.masks import Masks
-from lottery.study.config import StudyConfig
-from lottery.study.executors import run_here, run_local
+from lottery.study.config import ClusterConfig, StudyConfig
+from lottery.study.executors import Execute, run_here, run_local
 from lottery.study.grid import cells
 from lottery.study.manifest import describe_run
 from lottery.study.progress import Progress
+from lottery.study.remote import LEVELS, Results, opened
 from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
 from lottery.tickets.imp import step_to_rewind_to
@@ -29,7 +34,8 @@ from lottery.training.level import LevelTrainer
 class StudyResult:
     """What a run of a study left."""
 
-    folder: Path
+    folder: Path | str
+    """Where the tables are; a URL if the results went to one."""
     levels: pd.DataFrame
     """Rows of levels.csv for the cells and levels that were asked for."""
     failures: dict[str, str]
@@ -48,6 +54,14 @@ def choose_device(name: str) -> str:
     return "cuda" if available and name != "cpu" else "cpu"
 
 
+def choose_cluster_device(name: str, cluster: ClusterConfig) -> str:
+    """cpu or cuda, as cells on a cluster have a share of a GPU or not; none is needed here."""
+    device = "cuda" if cluster.gpus else "cpu"
+    if name not in ("auto", device):
+        raise ConfigError("device", name, f"auto or {device}, as cluster.gpus is {cluster.gpus:g}")
+    return device
+
+
 def choose_workers(workers: int | None, device: str) -> int:
     """Processes at once: `workers`, by default one per core; 0, this process, on a GPU."""
     if workers is not None and workers < 0:
@@ -64,46 +78,75 @@ def run_study(
     data_dir: str | Path | None = None,
     workers: int | None = None,
     device: str = "auto",
+    executor: str = "local",
+    ray_address: str | None = None,
     fresh: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
     """Run the cells of a study that are not finished yet, and write its tables.
 
-    workers: processes at once, by default one per core; 0 runs in this process, as a GPU always
-    does. fresh: discard what is there first. quiet: no progress display.
+    results_dir: a folder, or a URL that fsspec can open. workers: processes at once, by default one
+    per core; 0 runs in this process, as a GPU always does. executor: local, or ray for the cluster
+    at ray_address ("auto", "host:port", or None: Ray is started on this machine), where
+    config.cluster takes the place of workers and device. fresh: discard what is there first. quiet:
+    no progress display.
     An interruption loses of each running cell at most half a minute, or the time between two
     evaluations if that is longer; the same call goes on from there.
     """
-    device = choose_device(device)
-    workers = choose_workers(workers, device)
+    on_cluster = _check_executor(executor, ray_address, workers, results_dir)
+    if on_cluster:
+        device = choose_cluster_device(device, config.cluster)
+    else:
+        device = choose_device(device)
+        workers = choose_workers(workers, device)
     place = default_data_dir(data_dir)
     dataset, steps = check(config, place)
-    store = StudyStore(results_dir, config.name)
     grid = cells(config)
     failures: dict[str, str] = {}
-    with store.open(config, fresh=fresh):
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(opened(results_dir, config.name))
+        store = StudyStore(results.folder, config.name)
+        if fresh:
+            results.clear()
+        stack.enter_context(store.open(config, fresh=fresh))
+        if results.url is not None:  # cells whose rows are in the tables need no files here
+            names = [cell.name for cell in store.unfinished(grid)]
+            results.pull_cells(names, LEVELS if on_cluster else "*")
         todo = store.unfinished(grid)
+        run = describe_run(device, workers, dataset.sha256)
+        run_there: Execute | None = None
+        if on_cluster and todo:
+            cluster = _on_cluster(config.cluster, ray_address, results)
+            nodes, run_there = stack.enter_context(cluster)
+            run |= {"executor": executor, "nodes": nodes}
         if todo:
             store.write_config(config)
-        tasks = [Task(config, cell, Path(results_dir), place, device) for cell in todo]
-        run = describe_run(device, workers, dataset.sha256)
+            results.push_tables()
+        folders = results.folder.absolute(), place.absolute()
+        tasks = [Task(config, cell, *folders, device) for cell in todo]
         started = time.perf_counter()
         ended: list[str] = []
         try:
             with Progress(grid, todo, steps, quiet=quiet) as progress:
 
                 def note(event: Event) -> None:
+                    if not on_cluster:
+                        event = results.push(event)
                     progress.event(event)
                     if event.kind == "failed":
                         failures[event.cell.name] = event.message
                     elif event.kind == "done":
                         ended.append(event.cell.name)
 
-                if workers:
+                if run_there is not None:
+                    run_there(tasks, note)
+                elif workers:
                     run_local(tasks, workers, note)
                 else:
                     run_here(tasks, note)
         finally:
+            if on_cluster:
+                results.pull_cells([task.cell.name for task in tasks], LEVELS)
             if tasks or store.lacks_rows(grid):
                 store.write_tables(config, grid)
             if tasks:
@@ -111,7 +154,37 @@ def run_study(
                 run["cells_computed"] = len(ended)
                 run["cells_failed"] = len(failures)
                 store.add_run(config.name, run)
-    return StudyResult(store.root, store.rows(grid), failures, len(ended))
+            results.push_tables()
+        return StudyResult(results.place, store.rows(grid), failures, len(ended))
+
+
+def _check_executor(
+    executor: str, address: str | None, workers: int | None, results_dir: str | Path
+) -> bool:
+    """Whether cells run on a cluster; ConfigError for what does not go together."""
+    if executor not in ("local", "ray"):
+        raise ConfigError("executor", executor, "local, ray")
+    if executor == "local":
+        if address is not None:
+            raise ConfigError("ray_address", address, "none without --executor ray")
+        return False
+    if workers is not None:
+        allowed = "none with --executor ray, where cluster.cpus and cluster.gpus decide"
+        raise ConfigError("workers", workers, allowed)
+    if str(results_dir).startswith("memory://"):
+        raise ConfigError("results_dir", str(results_dir), "a place that all nodes reach")
+    return True
+
+
+@contextlib.contextmanager
+def _on_cluster(
+    config: ClusterConfig, address: str | None, results: Results
+) -> Iterator[tuple[list[dict[str, Any]], Execute]]:
+    """The kinds of nodes of a cluster, and how to run cells there."""
+    from lottery.study import cluster  # Ray is an extra
+
+    with cluster.connected(address, config) as nodes:
+        yield nodes, partial(cluster.run_ray, cluster=config, url=results.url)
 
 
 def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:

@@ -73,12 +73,11 @@ def run_cells(tasks: list[Task], emit: Emit, together: int | None = 1) -> None:
     waiting, failed = list(tasks), set[str]()
     live: list[_Live] = []
     data = _Data()
-    with _repeatable(tasks[0].device if tasks else "cpu"):
+    with repeatable(tasks[0].device if tasks else "cpu"):
         if together is None:
             together = _together(tasks, data)
         while waiting or live:
-            unfinished = {task.cell.name for task in waiting} | {one.cell.name for one in live}
-            for task in ready(waiting, unfinished, together - len(live)):
+            for task in ready(waiting, [one.task for one in live])[: together - len(live)]:
                 waiting.remove(task)
                 if task.cell.needs in failed:
                     failed.add(task.cell.name)
@@ -114,9 +113,10 @@ def _run_next(live: list["_Live"]) -> None:
         one.advance(outcome)
 
 
-def ready(waiting: list[Task], unfinished: set[str], most: int) -> list[Task]:
-    """Tasks to start now: no more than `most`, none whose ticket is unfinished."""
-    return [task for task in waiting if task.cell.needs not in unfinished][:most]
+def ready(waiting: list[Task], running: list[Task]) -> list[Task]:
+    """Tasks of `waiting` whose ticket is not unfinished."""
+    unfinished = {task.cell.name for task in (*waiting, *running)}
+    return [task for task in waiting if task.cell.needs not in unfinished]
 
 
 def without_ticket(task: Task) -> Event:
@@ -257,7 +257,7 @@ def _walk(
 
 
 @contextlib.contextmanager
-def _repeatable(device: str) -> Iterator[None]:
+def repeatable(device: str) -> Iterator[None]:
     """One thread on a CPU, deterministic kernels on a GPU; undone afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cudnn.allow_tf32

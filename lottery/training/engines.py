@@ -7,13 +7,19 @@ from torch import Tensor, nn
 
 from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks
+from lottery.training import sparse
 from lottery.training.config import TrainConfig
 from lottery.training.loop import run_reference
 from lottery.training.replicas import key, stackable
 from lottery.training.segment import Engine, Outcome, Segment
+from lottery.training.sparse import run_sparse
 from lottery.training.stacked import run_stacked
 
-ENGINES: dict[str, Engine] = {"reference": run_reference, "stacked": run_stacked}
+ENGINES: dict[str, Engine] = {
+    "reference": run_reference,
+    "sparse": run_sparse,
+    "stacked": run_stacked,
+}
 
 
 def check_engine(name: str) -> None:
@@ -31,13 +37,20 @@ def choose_engine(
     `name` asks for cannot run the network.
     """
     check_engine(name)
-    if name == "stacked" and (reason := stackable(model, images)):
-        raise ConfigError("engine", name, f"auto or reference for this network: {reason}")
+    reason = None
+    if name == "sparse":
+        reason = sparse.obstacle(model, config.precision)
+    elif name == "stacked":
+        reason = stackable(model, images)
+    if reason:
+        raise ConfigError("engine", name, f"another for this network: {reason}")
     if name != "auto":
         return name
     if next(model.parameters()).device.type == "cuda":
         return "reference" if stackable(model, images) else "stacked"
-    return "reference"
+    if sparse.obstacle(model, config.precision) or not sparse.pays(model, masks):
+        return "reference"
+    return "sparse"
 
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:

@@ -133,7 +133,8 @@ def test_help_documents_every_field(program, capsys, monkeypatch):
     text = " ".join(capsys.readouterr().out.split())
     for name in SETTINGS:
         assert f"--{name}" in text
-    for name in ("workers", "device", "results-dir", "data-dir", "dry-run", "fresh"):
+    flags = ("workers", "device", "executor", "ray-address", "results-dir", "data-dir")
+    for name in (*flags, "dry-run", "fresh"):
         assert f"--{name}" in text
     for sentence in (
         "Images per step.",
@@ -197,6 +198,13 @@ BAD_ARGUMENTS = {
     "--controls.dense maybe": "controls.dense is 'maybe'; allowed: true or false",
     "--engine warp": "engine is 'warp'; allowed: auto, reference",
     "--device tpu": "device is 'tpu'; allowed: auto, cpu, cuda",
+    "--executor slurm": "executor is 'slurm'; allowed: local, ray",
+    "--executor ray": "workers is 0; allowed: none with --executor ray, where cluster.cpus and",
+    "--ray-address auto": "ray_address is 'auto'; allowed: none without --executor ray",
+    "--cluster.cpus 0": "cluster.cpus is 0.0; allowed: a number above 0",
+    "--cluster.gpus 2": "cluster.gpus is 2.0; allowed: 0 to 1, the share of one GPU",
+    "--cluster.retries -1": "cluster.retries is -1; allowed: at least 0",
+    "--cluster.nodes 2": "cluster.nodes is not a setting; allowed: cluster.cpus, cluster.gpus,",
     "--validation 200": "validation is 200; allowed: 1 to 199",
     "--name a/b": "name is 'a/b'; allowed: letters, digits, '.', '_' and '-'",
     "another": "unrecognized arguments: another",
@@ -401,6 +409,23 @@ def test_ctrl_c_in_this_process_says_how_to_resume_without_fresh(run_grid, study
         "--inits 'normal(0.1)' --results-dir "
     )
     assert "--fresh" not in error
+
+
+def test_a_study_at_a_url_ends_with_where_its_tables_are(run_grid, study, tmp_path):
+    url = f"file://{tmp_path}/there"
+    status, printed, _ = run_grid(study, "--seeds", "0", results=url)
+    assert status == 0
+    assert f"2 cells computed now. Tables and manifest: {url}/tiny\n" in printed
+    assert "make_figures.py" not in printed, "it reads folders"
+    _, printed, _ = run_grid(study, "--dry-run", results=url)
+    assert "6 levels to train" in printed
+
+
+def test_a_url_that_cannot_be_opened_is_one_line_and_status_2(run_grid, study):
+    status, printed, error = run_grid(study, results="nonesuch://bucket/x")
+    assert (status, printed) == (2, "")
+    assert error.startswith("run_grid.py: results_dir is 'nonesuch://bucket/x'; allowed: a folder")
+    assert error.count("\n") == 1
 
 
 # Killed for real.

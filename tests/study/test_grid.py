@@ -2,7 +2,7 @@ import re
 from dataclasses import replace
 
 from lottery.pruning.schedule import PruneConfig
-from lottery.study import ControlsConfig, StudyConfig, cells, grid
+from lottery.study import ClusterConfig, ControlsConfig, StudyConfig, cells, grid
 from tests import tiny
 
 
@@ -90,6 +90,11 @@ def test_the_lists_of_the_grid_do_not_enter_the_names_of_its_cells():
 
 def test_the_engine_does_not_enter_the_names_as_all_give_the_same_numbers():
     assert names(tiny.config(engine="reference")) == names(tiny.config(engine="auto"))
+
+
+def test_what_cells_take_of_a_cluster_does_not_enter_the_names():
+    cluster = ClusterConfig(cpus=4, gpus=0.5, retries=0)
+    assert names(tiny.config(cluster=cluster)) == names(tiny.config())
 
 
 def test_every_setting_that_decides_numbers_enters_the_names():

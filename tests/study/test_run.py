@@ -67,7 +67,7 @@ def level_files(folder):
 def steps(monkeypatch):
     """Steps trained so far, as [(start, stop), ...]; may be told to interrupt at the n-th call."""
     trained: list[tuple[int, int]] = []
-    engine = ENGINES["reference"]
+    engines = dict(ENGINES)
 
     def counting(segments):
         (segment,) = segments
@@ -75,11 +75,12 @@ def steps(monkeypatch):
             if counting.interrupt_at == len(trained):
                 raise KeyboardInterrupt
             trained.append((segment.start, segment.stop))
-        return engine(segments)
+        return engines[segment.engine](segments)
 
     counting.interrupt_at = None
     counting.trained = trained
-    monkeypatch.setitem(ENGINES, "reference", counting)
+    for name in engines:
+        monkeypatch.setitem(ENGINES, name, counting)
     return counting
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from lottery.errors import ConfigError, StoreError
 from lottery.pruning.schedule import PruneConfig
-from lottery.study import ControlsConfig, cells, run_study
+from lottery.study import ClusterConfig, ControlsConfig, cells, run_study
 from lottery.study.store import TABLES, StudyStore
 from tests import tiny
 
@@ -69,7 +69,7 @@ def test_every_setting_that_decides_numbers_is_compared(copy, finished_config, s
 def test_the_lists_of_the_grid_may_change(copy, finished_config):
     controls = ControlsConfig(dense=True, reinit=2, levels=[1])
     more = replace(finished_config, seeds=[5], levels=4, controls=controls, engine="reference")
-    with copy.open(more):
+    with copy.open(replace(more, cluster=ClusterConfig(cpus=4, retries=0))):
         pass
 
 

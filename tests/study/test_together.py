@@ -54,7 +54,7 @@ CURVE = ["cell", "level", "step"]
 )
 def test_every_table_is_that_of_the_reference(settings, tmp_path, stacks):
     """The same masks to the last weight, and the same figures to rounding."""
-    config = tiny.with_controls(levels=1, **settings)
+    config = tiny.with_controls(levels=1, engine="reference", **settings)
     ours = run(tiny.with_controls(levels=1, engine="stacked", **settings), tmp_path / "ours")
     theirs = run(config, tmp_path / "theirs")
     assert ours.failures == {}
@@ -105,7 +105,8 @@ def test_a_diverged_cell_leaves_the_stack_and_the_others_finish(tmp_path, stacks
     assert "loss is nan at level 0, step 8" in failed["normal(1e+30) seed 0 ticket"]
     assert result.computed == 6
     assert [size for _, _, size in stacks.seen[:2]] == [6, 4]
-    expected = run(tiny.with_controls(inits=inits, seeds=[0], levels=1), tmp_path / "reference")
+    plain = tiny.with_controls(inits=inits, seeds=[0], levels=1, engine="reference")
+    expected = run(plain, tmp_path / "reference")
     drop = ["engine", "seconds"]
     assert_frame_equal(
         result.levels.drop(columns=drop), expected.levels.drop(columns=drop), rtol=1e-4

@@ -141,7 +141,7 @@ def test_a_killed_run_leaves_no_gap_and_no_point_twice(
     """The folder is copied at the kill, as a killed process leaves it: nothing is closed."""
     config = tiny.config(inits=["xavier_normal"], seeds=[0])
     (cell,) = cells(config)
-    engine, calls = ENGINES["reference"], []
+    engines, calls = dict(ENGINES), []
 
     def until_killed(segments):
         if segments[0].stop > segments[0].start:
@@ -149,13 +149,14 @@ def test_a_killed_run_leaves_no_gap_and_no_point_twice(
                 shutil.copytree(tmp_path / "run" / "tiny", tmp_path / "killed" / "tiny")
                 raise KeyboardInterrupt
             calls.append(1)
-        return engine(segments)
+        return engines[segments[0].engine](segments)
 
-    monkeypatch.setitem(ENGINES, "reference", until_killed)
+    for name in engines:
+        monkeypatch.setitem(ENGINES, name, until_killed)
     monkeypatch.setattr(CellStore.__init__, "__defaults__", (checkpoint_seconds,))
     with pytest.raises(KeyboardInterrupt):
         run_study(config, results_dir=tmp_path / "run", workers=0, quiet=True)
-    monkeypatch.setitem(ENGINES, "reference", engine)
+    ENGINES.update(engines)
     run_study(config, results_dir=tmp_path / "killed", workers=0, quiet=True)
     found = events(tmp_path / "killed" / "tiny" / "tensorboard" / cell.name)
     whole = events(finished.folder / "tensorboard" / cell.name)

@@ -13,7 +13,8 @@ from lottery.init import initialise
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import evaluate, make_optimizer
+from lottery.training.loop import evaluate, make_optimizer, run_reference
+from lottery.training.segment import Segment
 from tests.segments import train_steps
 
 SETTINGS = [
@@ -151,3 +152,44 @@ def test_an_optimiser_holds_every_parameter_with_the_settings(own):
     assert adam.param_groups[0]["betas"] == (0.9, 0.999)
     assert sgd.param_groups[0]["momentum"] == 0.9
     assert not isinstance(adam, torch.optim.AdamW)
+
+
+def test_half_precision_is_of_the_products_and_leaves_weights_and_losses_whole(plain, data):
+    seen = {}
+
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = initialise(plain())
+
+        def forward(self, x):
+            logits = self.network(x)
+            seen[self.training] = logits.dtype
+            return logits
+
+    metrics = {}
+    for precision in ("float32", "bfloat16"):
+        model = Looks()
+        optimizer = make_optimizer(model, TrainConfig(lr=0.01))
+        masks, batches = Masks.ones(model), Batches(data.train, 8, seed=0)
+        (metrics[precision],) = run_reference(
+            [
+                Segment(
+                    "reference",
+                    model,
+                    masks,
+                    optimizer,
+                    batches,
+                    lambda _: 0.01,
+                    0,
+                    12,
+                    (data.val,),
+                    precision=precision,
+                )
+            ]
+        )[0]
+        assert seen == dict.fromkeys((True, False), getattr(torch, precision))
+        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    one, other = metrics.values()
+    assert one.loss != other.loss
+    assert one.loss == pytest.approx(other.loss, rel=0.05)

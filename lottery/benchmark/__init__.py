@@ -1,0 +1,1 @@
+"""Measuring how fast the project is: steps, cells and grids, beside floors and the usual way."""
