@@ -26,7 +26,7 @@ from lottery.training.graphs import Fork, captured, in_turn, out_of_memory
 from lottery.training.loop import EVALUATION_VALUES, autocast
 from lottery.training.replicas import alike, form, without_weights
 from lottery.training.segment import Metrics, Segment
-from lottery.training.stacked_data import StackedBatches, distinct
+from lottery.training.stacked_data import StackedBatches, distinct, on_device
 from lottery.training.stacked_state import StackedState
 
 Mode = Literal["vmap", "streams"]
@@ -84,10 +84,12 @@ def _run_as_one(segments: list[Segment], mode: Mode) -> list[list[Metrics]]:
         _forget()
         stack = Stack(segments, mode)
     _stacks.update((segment.model, stack) for segment in segments)
+    trains = segments[0].stop > segments[0].start
     stack.state.load(segments)
-    stack.train(segments)
+    if trains:
+        stack.train(segments)
     metrics = stack.evaluate(segments)
-    if segments[0].stop > segments[0].start:
+    if trains:
         stack.state.store(segments)
     return metrics
 
@@ -194,7 +196,7 @@ class Stack:
     def _sums(self, examples: Sequence[Examples]) -> Tensor:
         """Sum of losses and number of correct answers (2 × replicas), on a set for each."""
         held, which = distinct(examples)
-        owner = torch.tensor(which, device=self._device)
+        owner = on_device(which, self._device)
         sums = torch.zeros((2, self._replicas), dtype=torch.float64, device=self._device)
         values = EVALUATION_VALUES * (GPU_EVALUATION if self._device.type == "cuda" else 1)
         size = max(1, values // (self._replicas * held[0].images[0].numel()))

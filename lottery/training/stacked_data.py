@@ -20,6 +20,14 @@ def distinct(sets: Sequence[Examples]) -> tuple[list[Examples], list[int]]:
     return list(numbers), which
 
 
+def on_device(numbers: Sequence[float], device: torch.device) -> Tensor:
+    """Numbers as a tensor there, without waiting for what the device still has to do."""
+    tensor = torch.tensor(numbers)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class StackedBatches:
     """The batches of all replicas, one step after the other, on tensors that stay in place."""
 
@@ -42,7 +50,7 @@ class StackedBatches:
     def windows(self, segments: Sequence[Segment]) -> Iterator[int]:
         """Lay out the steps of segments, a window at a time; the number of steps in each."""
         self._hold(segments)
-        rates = torch.tensor(segments[0].rates, device=self._device)
+        rates = on_device(segments[0].rates, self._device)
         for first, order in self._orders(segments):
             steps = len(order)
             self._order[:steps] = order
@@ -86,8 +94,8 @@ class StackedBatches:
             if address not in orders:
                 orders[address] = segment.batches.indices(start, stop)
         known = list(orders)
-        chosen = torch.tensor([known.index(address) for address in addresses], device=self._device)
-        offsets = torch.tensor(which, device=self._device)[:, None, None] * len(held[0])
+        chosen = on_device([known.index(address) for address in addresses], self._device)
+        offsets = on_device(which, self._device)[:, None, None] * len(held[0])
         together = torch.stack(list(orders.values()))
         for first in range(0, stop - start, WINDOW):
             window = together[:, first : first + WINDOW].index_select(0, chosen) + offsets

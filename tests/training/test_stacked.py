@@ -676,5 +676,8 @@ def test_a_segment_on_a_gpu_waits_for_nothing_but_its_metrics(mode):
     try:
         for _ in range(steps):
             stack._replay()
+        stack._network.eval()
+        with torch.no_grad():
+            stack._sums([data])
     finally:
         torch.cuda.set_sync_debug_mode("default")
