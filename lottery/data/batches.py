@@ -35,13 +35,23 @@ class Batches:
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Input and labels of steps start to stop - 1, counted from the level's first step as 0."""
+        for part in self._parts(start, stop):
+            for index in part.unbind():
+                yield self.examples.batch(index)
+
+    def indices(self, start: int, stop: int) -> Tensor:
+        """Which examples those steps see: int64, steps × batch size, on the examples' device."""
+        empty = torch.empty((0, self.batch_size), dtype=torch.int64)
+        parts = [empty.to(self.examples.labels.device), *self._parts(start, stop)]
+        return torch.cat(parts)
+
+    def _parts(self, start: int, stop: int) -> Iterator[Tensor]:
+        """The indices, epoch by epoch."""
         while start < stop:
             epoch, first = divmod(start, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + stop - start)
-            order = self._order(epoch)
-            for step in range(first, last):
-                index = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield self.examples.batch(index)
+            order = self._order(epoch)[first * self.batch_size : last * self.batch_size]
+            yield order.view(-1, self.batch_size)
             start += last - first
 
     def _order(self, epoch: int) -> Tensor:

@@ -61,17 +61,22 @@ class Examples:
         B×1×H×W or B×C×H×W, the latter in channels-last memory. Float images are left alone.
         """
         images, labels = self._at(index)
-        if images.dtype == torch.uint8:
-            images = images.float().div_(255)
-            # Convolutions on CPUs are faster on channels-last memory, so permuting is enough.
-            images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
-        return images, labels
+        return as_input(images), labels
 
     def _at(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         if isinstance(index, slice):
             return self.images[index], self.labels[index]
         # On CPU ten times as fast as images[index] for a batch.
         return self.images.index_select(0, index), self.labels.index_select(0, index)
+
+
+def as_input(images: Tensor) -> Tensor:
+    """What a network is shown of some of an `Examples`' images; see `Examples.batch`."""
+    if images.dtype != torch.uint8:
+        return images
+    images = images.float().div_(255)
+    # Convolutions on CPUs are faster on channels-last memory, so permuting is enough.
+    return images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)

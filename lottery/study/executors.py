@@ -17,8 +17,8 @@ Execute = Callable[[list[Task], OnEvent], None]
 
 
 def run_here(tasks: list[Task], on_event: OnEvent) -> None:
-    """Run cells in this process, as suits a GPU."""
-    run_cells(tasks, on_event)
+    """Run cells in this process, as many side by side as an engine computes as one."""
+    run_cells(tasks, on_event, together=None)
 
 
 def run_local(tasks: list[Task], workers: int, on_event: OnEvent) -> None:

@@ -16,7 +16,7 @@ from lottery.data.images import Dataset, Splits, load, split
 from lottery.data.sources import data_dir as default_data_dir
 from lottery.errors import ConfigError, LotteryError
 from lottery.models import build
-from lottery.pruning.masks import prunable
+from lottery.pruning.masks import Masks
 from lottery.study.config import ClusterConfig, StudyConfig
 from lottery.study.executors import Execute, run_here, run_local
 from lottery.study.grid import cells
@@ -26,6 +26,7 @@ from lottery.study.remote import LEVELS, Results, opened
 from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
 from lottery.tickets.imp import step_to_rewind_to
+from lottery.training.engines import choose_engine
 from lottery.training.level import LevelTrainer
 
 
@@ -212,11 +213,12 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
     classes = data.classes
     try:
         model = build(config.model)
-        prunable(model)
+        masks = Masks.ones(model)
         with torch.no_grad():
             logits = model.eval()(images)
         if logits.dim() != 2 or logits.shape[1] < classes:
             raise ValueError(f"its output is {tuple(logits.shape)} for {len(images)} images")
+        choose_engine(config.engine, model, masks, config.train, images)
     except LotteryError:
         raise
     except Exception as error:

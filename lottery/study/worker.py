@@ -18,6 +18,7 @@ from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell
 from lottery.study.records import level_row
 from lottery.study.store import StudyStore
+from lottery.study.together import cells_together
 from lottery.study.tracking import TensorBoard
 from lottery.tickets import Memory, find_dense, find_tickets, run_control
 from lottery.tickets.level import Start, Walk, Watch
@@ -62,16 +63,19 @@ def run_cell(task: Task, emit: Emit) -> None:
     run_cells([task], emit)
 
 
-def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
+def run_cells(tasks: list[Task], emit: Emit, together: int | None = 1) -> None:
     """Run cells in this process, up to `together` side by side, controls after their tickets.
 
-    Segments that can be computed as one are. Any failure of a cell is told as an event, and stops
-    no cell but the controls of a failed ticket. All tasks are on one device.
+    together: None takes as many as can be computed as one. Any failure of a cell is told as an
+    event, and stops no cell but the controls of a failed ticket. All tasks are of one study and on
+    one device.
     """
     waiting, failed = list(tasks), set[str]()
     live: list[_Live] = []
     data = _Data()
     with repeatable(tasks[0].device if tasks else "cpu"):
+        if together is None:
+            together = _together(tasks, data)
         while waiting or live:
             for task in ready(waiting, [one.task for one in live])[: together - len(live)]:
                 waiting.remove(task)
@@ -80,13 +84,33 @@ def run_cells(tasks: list[Task], emit: Emit, together: int = 1) -> None:
                     emit(without_ticket(task))
                 else:
                     live.append(_Live(task, data, emit))
-            group = engines.next_together([one.segment for one in live if one.segment])
-            outcomes = dict(zip(map(id, group), engines.run(group), strict=True))
-            for one in live:
-                if id(one.segment) in outcomes:
-                    one.advance(outcomes[id(one.segment)])
+            _run_next(live)
             failed |= {one.cell.name for one in live if one.failed}
             live = [one for one in live if one.segment]
+
+
+def _together(tasks: list[Task], data: "_Data") -> int:
+    """As many cells as can be computed as one."""
+    if not tasks:
+        return 1
+    config, device = tasks[0].config, tasks[0].device
+    seeds = {task.cell.seed for task in tasks}
+    return cells_together(config, device, len(seeds), lambda: data.dataset(tasks[0]))
+
+
+def _run_next(live: list["_Live"]) -> None:
+    """Run the segments of some cells, those that make the largest stack."""
+    waiting = {id(one.segment): one for one in live if one.segment}
+    group = engines.next_together([one.segment for one in live if one.segment])
+    members = [waiting[id(segment)] for segment in group]
+    try:
+        outcomes = engines.run(group)
+    except Exception as error:  # a network of one's own may fail in any way
+        for one in members:
+            one.fail(error)
+        return
+    for one, outcome in zip(members, outcomes, strict=True):
+        one.advance(outcome)
 
 
 def ready(waiting: list[Task], running: list[Task]) -> list[Task]:
@@ -118,8 +142,13 @@ class _Live:
         except StopIteration:
             self.emit(Event(self.cell, "done"))
         except Exception as error:
-            self.failed = True
-            self.emit(Event(self.cell, "failed", message=_reason(self.task, error)))
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End here, and say why."""
+        self.segment, self.failed = None, True
+        self._steps.close()
+        self.emit(Event(self.cell, "failed", message=_reason(self.task, error)))
 
 
 def _reason(task: Task, error: Exception) -> str:
@@ -144,14 +173,18 @@ class _Data:
         self._dataset: Dataset | None = None
         self._splits: WeakValueDictionary[int, Splits] = WeakValueDictionary()
 
+    def dataset(self, task: Task) -> Dataset:
+        """All of it."""
+        if self._dataset is None:
+            self._dataset = load(task.config.data, task.data_dir).to(task.device)
+        return self._dataset
+
     def splits(self, task: Task) -> Splits:
         """Training, validation and test examples of the task's seed."""
-        config, seed = task.config, task.cell.seed
-        if self._dataset is None:
-            self._dataset = load(config.data, task.data_dir).to(task.device)
+        config, seed, whole = task.config, task.cell.seed, self.dataset(task)
         found = self._splits.get(seed)
         if found is None:
-            found = split(self._dataset, config.validation, seed=seed, stratified=config.stratified)
+            found = split(whole, config.validation, seed=seed, stratified=config.stratified)
             self._splits[seed] = found
         return found
 

@@ -1,19 +1,25 @@
 """The engines by name, which of them a level runs on, and running it there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks
 from lottery.training import sparse
 from lottery.training.config import TrainConfig
 from lottery.training.loop import run_reference
+from lottery.training.replicas import key, stackable
 from lottery.training.segment import Engine, Outcome, Segment
 from lottery.training.sparse import run_sparse
+from lottery.training.stacked import run_stacked
 
-ENGINES: dict[str, Engine] = {"reference": run_reference, "sparse": run_sparse}
+ENGINES: dict[str, Engine] = {
+    "reference": run_reference,
+    "sparse": run_sparse,
+    "stacked": run_stacked,
+}
 
 
 def check_engine(name: str) -> None:
@@ -22,20 +28,38 @@ def check_engine(name: str) -> None:
         raise ConfigError("engine", name, ", ".join(("auto", *ENGINES)))
 
 
-def choose_engine(name: str, model: nn.Module, masks: Masks, config: TrainConfig) -> str:
-    """The engine that "auto" stands for at one level, or `name`."""
+def choose_engine(
+    name: str, model: nn.Module, masks: Masks, config: TrainConfig, images: Tensor | None = None
+) -> str:
+    """The engine that "auto" stands for at one level, or `name`.
+
+    images: a few inputs, on which the network may be tried. Raises ConfigError if the engine that
+    `name` asks for cannot run the network.
+    """
     check_engine(name)
-    hindrance = sparse.obstacle(model, config.precision)
-    if name == "sparse" and hindrance:
-        raise ConfigError("engine", name, f"another for this network: {hindrance}")
+
+    def obstacle(engine: str) -> str | None:
+        if engine == "sparse":
+            return sparse.obstacle(model, config.precision)
+        return stackable(model, images) if engine == "stacked" else None
+
     if name == "auto":
-        return "reference" if hindrance or not sparse.pays(model, masks) else "sparse"
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        fast = "stacked" if on_gpu else "sparse"
+        pays = on_gpu or sparse.pays(model, masks)
+        return fast if pays and not obstacle(fast) else "reference"
+    if reason := obstacle(name):
+        raise ConfigError("engine", name, f"auto or reference for this network: {reason}")
     return name
 
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:
-    """Those of the waiting segments to run next, as one."""
-    return list(segments[:1])
+    """Those of the waiting segments to run next, as one: the most that can be stacked."""
+    groups: dict[Hashable, list[Segment]] = {}
+    for segment in segments:
+        group = key(segment) if segment.engine == "stacked" else id(segment)
+        groups.setdefault(group, []).append(segment)
+    return max(groups.values(), key=len, default=[])
 
 
 def run(segments: Sequence[Segment]) -> list[Outcome]:

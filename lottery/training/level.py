@@ -128,8 +128,8 @@ class LevelRun:
         self.trainer, self.model, self.masks, self.optimizer = trainer, model, masks, optimizer
         self.level, self.first_step, self.step = begin.level, begin.first_step, begin.step
         self.evaluations, self.seconds = list(begin.evaluations), begin.seconds
-        self.engine = choose_engine(trainer.engine, model, masks, trainer.config)
-        config = trainer.config
+        config, (few, _) = trainer.config, trainer.data.train.batch(slice(0, 2))
+        self.engine = choose_engine(trainer.engine, model, masks, config, few)
         self._batches = Batches(
             trainer.data.train,
             config.batch_size,

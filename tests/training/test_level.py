@@ -151,7 +151,9 @@ def test_evaluations_come_at_every_interval_and_at_the_end(
     assert [evaluation.step for evaluation in points[-1].evaluations] == steps
 
 
-def test_how_often_one_looks_does_not_change_what_is_trained(plain, data, quick):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_how_often_one_looks_does_not_change_what_is_trained(precision, plain, data, quick):
+    quick = dataclasses.replace(quick, precision=precision)
     often = train(plain(), data, dataclasses.replace(quick, eval_every="1it"))
     rarely = train(plain(), data, dataclasses.replace(quick, eval_every="12it"))
     assert len(often) == 12
