@@ -121,8 +121,11 @@ class Stack:
         on_gpu = self._device.type == "cuda"
         self._each: Callable[[Sequence[Callable[[], None]]], None]
         self._each = Fork(self._replicas) if on_gpu and mode == "streams" else in_turn
-        self._step()  # makes the optimiser's state
-        self._replay = captured(self._step) if on_gpu else None
+        self._replay: Callable[[], None] | None = None
+        if on_gpu:
+            self._replay = captured(self._step)
+        else:
+            self._step()  # makes the optimiser's state, as the graph's warm-up does
 
     def train(self, segments: Sequence[Segment]) -> None:
         """All steps of the segments."""
