@@ -69,25 +69,34 @@ def connected(address: str | None, cluster: ClusterConfig) -> Iterator[list[dict
     Yields the kinds of nodes and how many there are of each. Raises ConfigError if there is no
     cluster, UsageError if a cell is too large for this machine.
     """
-    logger = logging.getLogger("ray")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"address": address}
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options = {"address": "local", "include_dashboard": False, "object_store_memory": 100 << 20}
-    try:
-        _reach(address or "")
-        ray.init(**options, log_to_driver=False, configure_logging=False)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        allowed = f'"auto" or "host:port" of a Ray cluster that answers ({_brief(error)})'
-        raise ConfigError("ray_address", address, allowed) from error
+    with _quiet():
+        try:
+            _reach(address or "")
+            ray.init(**options, log_to_driver=False, configure_logging=False)
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            allowed = f'"auto" or "host:port" of a Ray cluster that answers ({_brief(error)})'
+            raise ConfigError("ray_address", address, allowed) from error
     try:
         if address is None and not _fits(cluster):
             raise UsageError(_too_large(cluster))
         yield _kinds()
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what Ray logs when it starts."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
         logger.setLevel(level)
 
 
@@ -262,9 +271,9 @@ def _kinds() -> list[dict[str, Any]]:
     kinds: Counter[tuple[float, float, str]] = Counter()
     for node in _nodes():
         models = [name.split(":")[1] for name in node if name.startswith("accelerator_type:")]
-        kinds[node.get("CPU", 0), node.get("GPU", 0), " ".join(models)] += 1
+        kinds[node.get("CPU", 0.0), node.get("GPU", 0.0), " ".join(models)] += 1
     return [
-        {"nodes": count, "cpus": cpus, "gpus": gpus, "accelerator": model}
+        {"nodes": count, "cpus": cpus, "gpus": gpus, "accelerator": model or None}
         for (cpus, gpus, model), count in sorted(kinds.items())
     ]
 

@@ -37,20 +37,20 @@ def choose_engine(
     `name` asks for cannot run the network.
     """
     check_engine(name)
-    reason = None
-    if name == "sparse":
-        reason = sparse.obstacle(model, config.precision)
-    elif name == "stacked":
-        reason = stackable(model, images)
-    if reason:
-        raise ConfigError("engine", name, f"another for this network: {reason}")
-    if name != "auto":
-        return name
-    if next(model.parameters()).device.type == "cuda":
-        return "reference" if stackable(model, images) else "stacked"
-    if sparse.obstacle(model, config.precision) or not sparse.pays(model, masks):
-        return "reference"
-    return "sparse"
+
+    def obstacle(engine: str) -> str | None:
+        if engine == "sparse":
+            return sparse.obstacle(model, config.precision)
+        return stackable(model, images) if engine == "stacked" else None
+
+    if name == "auto":
+        on_gpu = next(model.parameters()).device.type == "cuda"
+        fast = "stacked" if on_gpu else "sparse"
+        pays = on_gpu or sparse.pays(model, masks)
+        return fast if pays and not obstacle(fast) else "reference"
+    if reason := obstacle(name):
+        raise ConfigError("engine", name, f"auto or reference for this network: {reason}")
+    return name
 
 
 def next_together(segments: Sequence[Segment]) -> list[Segment]:

@@ -57,10 +57,12 @@ def noise(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Matrix products and convolutions in `precision`; weights and updates stay float32."""
-    half = precision == "bfloat16"
-    # Its cache would hold on to the weights of the first step.
-    return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False)
+    """Matrix products and convolutions in `precision`; weights and updates stay float32.
+
+    Weights are cast at every use: autocast's cache would keep those of a segment's first step.
+    """
+    use = precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=use, cache_enabled=False)
 
 
 EVALUATION_VALUES = 784_000

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 from collections import Counter, defaultdict
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,13 +20,15 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else Ray writes a token in
 ray = pytest.importorskip("ray", reason="Ray has no package for this platform")
 
 from ray.cluster_utils import Cluster  # noqa: E402
+from ray.exceptions import RayActorError  # noqa: E402
 
 from lottery.errors import ConfigError, UsageError  # noqa: E402
 from lottery.study import ClusterConfig, cells, cluster, run_study  # noqa: E402
+from lottery.study.cell_store import CellStore  # noqa: E402
 from lottery.study.progress import Progress  # noqa: E402
 from lottery.study.run import choose_cluster_device  # noqa: E402
 from lottery.study.store import TABLES  # noqa: E402
-from lottery.study.worker import Event  # noqa: E402
+from lottery.study.worker import Event, Task  # noqa: E402
 from tests import tiny  # noqa: E402
 
 SMALL = 80 << 20
@@ -179,7 +183,6 @@ def test_a_study_whose_node_is_killed_has_the_tables_of_a_local_run(
 
     # TensorBoard: each evaluation once.
     assert [point.step for point in scalars(folder, cell.name)] == list(range(20, 1801, 20))
-    assert not list(folder.rglob("*.tmp"))
 
 
 def test_a_cell_that_keeps_dying_fails_once_its_retries_are_used_up(nodes, tmp_path):
@@ -388,6 +391,29 @@ def test_the_mailbox_hears_only_the_latest_attempt_at_a_cell(nodes):
         assert ray.get(mailbox.tell.remote("b", 1, b"other"))
         assert ray.get(mailbox.take.remote()) == [b"one", b"two", b"other"]
         assert ray.get(mailbox.take.remote()) == []
+
+
+def test_a_process_that_is_not_heard_any_more_ends_before_it_saves(tmp_path, monkeypatch):
+    class Ended(BaseException):
+        pass
+
+    def end(status):
+        raise Ended
+
+    def mailbox(settle):
+        answer = Future()
+        settle(answer)
+        letter = SimpleNamespace(future=lambda: answer)
+        return SimpleNamespace(tell=SimpleNamespace(remote=lambda *_: letter))
+
+    config = tiny.config(inits=["xavier_normal"], seeds=[0])
+    task = Task(config, cells(config)[0], tmp_path, None, "cpu")
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(CellStore.__init__, "__defaults__", (0.0,))
+    for settle in (lambda a: a.set_result(False), lambda a: a.set_exception(RayActorError())):
+        with pytest.raises(Ended):
+            cluster._work(task, 1, mailbox(settle), None)
+    assert not list(tmp_path.glob("tiny/cells/*/*"))
 
 
 def test_the_path_of_modules_leaves_out_what_is_installed(monkeypatch, tmp_path):
