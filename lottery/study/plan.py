@@ -21,6 +21,7 @@ from lottery.study.grid import DENSE, Cell, cells
 from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
+from lottery.study.together import cells_together
 from lottery.training import engines
 from lottery.training.level import Checkpoint, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
@@ -52,7 +53,7 @@ def plan_study(
 ) -> Plan:
     """What `run_study` would do with the same arguments; trains nothing but a few steps."""
     device = choose_device(device)
-    at_once = max(1, choose_workers(workers, device))
+    workers = choose_workers(workers, device)
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
     finished = set[tuple[str, int]]()
@@ -80,14 +81,21 @@ def plan_study(
         if (cell.name, level) not in finished
     ]
     measured = sorted({0, config.levels // 2, config.levels})
-    costs = [_seconds_of_level(config, trainer, level) for level in measured] if missing else [0.0]
-    seconds = float(np.interp(missing, measured[: len(costs)], costs).sum())
-    seconds /= max(1, min(at_once, len(todo)))
+    seeds, stack = len(config.seeds), 1
+    if missing and workers == 0:
+        stack = min(len(todo), cells_together(config, device, seeds, lambda: dataset.to(device)))
+    costs = [_seconds_of_level(config, trainer, level, stack) for level in measured if missing]
+    seconds = float(np.interp(missing, measured, costs).sum()) if missing else 0.0
+    seconds /= max(1, min(workers, len(todo)))
+    at_once = max(workers, stack)
     return Plan(grid, todo, len(missing), steps, trainer.evaluations, at_once, seconds)
 
 
-def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) -> float:
-    """Time to train and evaluate a level, from a few steps at its density, on one thread."""
+def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, stack: int) -> float:
+    """Time to train and evaluate a level, from a few steps at its density, on one thread.
+
+    stack: cells that are trained as one; the time is one cell's share.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -104,7 +112,7 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int) ->
 
         def measure(steps: int, *examples: Examples) -> float:
             part = dataclasses.replace(whole, stop=steps, examples=examples)
-            return engines.run([part])[0].seconds
+            return engines.run([part] * stack)[0].seconds
 
         measure(3)
         per_step = measure(5) / 5

@@ -58,3 +58,13 @@ def test_a_plan_leaves_the_run_as_it_would_have_been(finished, finished_config, 
     result = run_study(config, results_dir=tmp_path, workers=0, quiet=True)
     mine = finished.levels.merge(result.levels[["cell", "level"]]).drop(columns="seconds")
     assert mine.equals(result.levels.drop(columns="seconds").reset_index(drop=True))
+
+
+def test_a_stack_counts_as_so_many_cells_at_once_but_in_one_process_only(tmp_path):
+    config = tiny.config(engine="stacked", seeds=[0, 1, 2])
+    todo = len(cells(config))
+    here = plan_study(config, results_dir=tmp_path, workers=0)
+    assert here.workers == min(todo, 8)
+    assert 0 < here.seconds < 60
+    assert plan_study(config, results_dir=tmp_path, workers=2).workers == 2
+    assert plan_study(replace(config, engine="auto"), results_dir=tmp_path, workers=0).workers == 1
