@@ -31,9 +31,14 @@ from lottery.study.command_line import parse_study, study_parser
 from lottery.study.run import choose_device
 
 CONFIGS = Path(__file__).parent / "configs"
-GPU: dict[str, Any] = {"densities": (1.0, 0.036), "replicas": (1, 5, 20, 60), "study_replicas": 20}
+GPU: dict[str, Any] = {
+    "densities": (1.0, 0.036),
+    "replicas": (1, 5, 20, 60),
+    "study_replicas": 20,
+    "conv_steps": 200,
+}
 
-console = Console(width=None if sys.stdout.isatty() else 130)
+console = Console(width=max(130, Console().width))  # narrower, tables lose figures
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -68,8 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
     amount.add_argument(
         "--repeats", type=_positive, metavar="N", help="of each step (3; without convolutions 9)"
     )
-    amount.add_argument("--study-repeats", type=_positive, metavar="N", help="of each cell (1)")
-    amount.add_argument("--grid-repeats", type=_positive, metavar="N", help="of each grid (1)")
+    amount.add_argument("--study-repeats", type=_positive, metavar="N", help="of each cell (3)")
+    amount.add_argument("--grid-repeats", type=_positive, metavar="N", help="of each grid (3)")
     amount.add_argument("--levels", type=_positive, metavar="N", help="prunings of a cell (20)")
     amount.add_argument(
         "--usual-levels",
@@ -131,7 +136,7 @@ def place(options: argparse.Namespace, found: report.Found) -> Path:
 
 def show(found: report.Found) -> None:
     """Print every table."""
-    console.print(tables.headline(found), markup=False, highlight=False)
+    console.print(tables.headline(found), markup=False, highlight=False, soft_wrap=True)
     for table in tables.tables(found):
         console.print()
         console.print(table)

@@ -47,8 +47,8 @@ class Amount:
     """Prunings of a whole cell."""
     usual_levels: int = 3
     """Levels that are run of it in the usual way."""
-    study_repeats: int = 1
-    grid_repeats: int = 1
+    study_repeats: int = 3
+    grid_repeats: int = 3
     replicas: tuple[int, ...] = (1,)
     """Sizes of the stacked engine's stacks whose step is timed."""
     study_replicas: int = 1
@@ -63,6 +63,8 @@ QUICK = Amount(
     conv_steps=1,
     levels=2,
     usual_levels=1,
+    study_repeats=1,
+    grid_repeats=1,
 )
 
 

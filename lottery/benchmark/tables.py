@@ -18,7 +18,7 @@ def headline(found: Found) -> str:
         host["processor"],
         f"{host['cores']} cores, {memory}",
         f"PyTorch {machine['versions']['torch']}",
-        f"commit {(machine['git_commit'] or 'unknown')[:10]}",
+        f"commit {_commit(machine['git_commit'])}",
         machine["started"][:10],
     ]
     if found["settings"]["quick"]:
@@ -27,6 +27,12 @@ def headline(found: Found) -> str:
     if busy > 0.1:
         parts.append(f"others kept {busy:.1f} cores busy: not to be quoted")
     return " | ".join(part for part in parts if part)
+
+
+def _commit(name: str | None) -> str:
+    """Its first ten characters, and what follows a "+": the code was changed since."""
+    commit, plus, changed = (name or "unknown").partition("+")
+    return commit[:10] + plus + changed
 
 
 def _table(title: str, *columns: str, left: int = 1) -> Table:
@@ -42,7 +48,8 @@ def _step_tables(step: Found) -> Iterator[Table]:
         rows = [row for row in step["rows"] if row["network"] == network]
         table = _table(
             f"One training step of {network} (batch {step['batch'][network]}, "
-            f"{rows[0]['steps']} in a row), per replica; the floor is its products alone",
+            f"{rows[0]['steps']} in a row), per replica; the floor is the dense network's "
+            "products alone",
             *("engine", "weights\nremaining", "time", "quartiles", "n", "÷ floor"),
             *("÷ reference,\nsame weights", "÷ reference,\nall weights"),
         )
@@ -93,18 +100,19 @@ def _study_tables(study: Found) -> Iterator[Table]:
     table = _table(
         f"A cell of {study['study']} ({study['network']}, {study['levels']} levels of "
         f"{study['steps_per_level']:,} steps), per replica, with evaluation",
-        *("engine", "threads", "levels run", "whole cell", "n", "median level", "quartiles"),
+        *("engine", "threads", "levels run", "whole cell", "quartiles", "n", "median level"),
         *("steps/s", "× faster than\nreference", "× faster than\nthe usual way"),
     )
     for row in study["rows"]:
         part = row["levels_run"] < study["levels"]
+        cell, *spread = _times(row["cell_seconds"])
         table.add_row(
             row["engine"] + (f" ×{row['replicas']}" if row["replicas"] > 1 else ""),
             str(row["threads"]),
             str(row["levels_run"]),
-            ("≈ " if part else "") + _time(row["cell_seconds"]["median"]),
-            str(row["cell_seconds"]["n"]),
-            *_times(row["level_seconds"])[:2],
+            ("≈ " if part else "") + cell,
+            *spread,
+            _time(row["level_seconds"]["median"]),
             f"{row['steps_per_second']:,.0f}",
             _ratio(row["speed_up_over_reference"]),
             _ratio(row["speed_up_over_usual"]),
@@ -161,8 +169,10 @@ def tables(found: Found) -> Iterator[Table]:
 
 
 def _times(timing: Found) -> tuple[str, str, str]:
-    """Median, quartiles in the same unit, and n."""
+    """Median, quartiles in the same unit (if there are enough for such), and n."""
     median = timing["median"]
+    if timing["n"] < 3:
+        return _time(median), "–", str(timing["n"])
     low, high = (_time(timing[key], of=median) for key in ("low", "high"))
     return _time(median), f"{low.partition(' ')[0]}–{high}", str(timing["n"])
 

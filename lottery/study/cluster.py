@@ -15,8 +15,8 @@ Until then both may write into the cell's folder. Files appear there whole, unde
 while they are written, and on machines of one kind both write the same numbers, as these depend on
 nothing but the cell; a file that is replaced by its like is no loss. On machines that round
 differently a level may be the one's and the next the other's. Where the optimiser goes on between
-levels (dense, rewind.optimizer kept), an old checkpoint in place of a new one can stop the cell
-with a message; the next run goes on from there.
+levels (dense, rewind.optimizer kept), an old checkpoint in place of a new one stops the cell with a
+message that says which folder to delete.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lottery.errors import ConfigError, UsageError
+from lottery.errors import ConfigError, LotteryError, UsageError
 from lottery.study.config import ClusterConfig
 from lottery.study.executors import OnEvent
 from lottery.study.remote import run_cell_at
@@ -159,11 +159,15 @@ def run_ray(tasks: list[Task], on_event: OnEvent, cluster: ClusterConfig, url: s
                         retry = f"retry {attempt} of {cluster.retries}"
                         log.warning("%s: %s; %s", task.cell.label, _brief(error), retry)
                         start(task, attempt + 1)
+    except RayError as error:  # of the mailbox, or the whole cluster
+        hint = "the same command goes on from here"
+        raise LotteryError(f"the Ray cluster failed: {_brief(error)}; {hint}") from error
     finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        if running:
-            ray.wait(list(running), num_returns=len(running), timeout=10)
+        with contextlib.suppress(RayError):
+            for reference in running:
+                ray.cancel(reference, force=True)
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=10)
 
 
 class News:

@@ -62,6 +62,10 @@ class ControlsConfig:
         return {name: getattr(self, name) for name in names}
 
 
+LEAST_SHARE = 0.0001
+"""Ray counts CPUs and GPUs in ten-thousandths."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
     """What a cell takes of a cluster (`--executor ray`). It decides no number of the results."""
@@ -77,10 +81,11 @@ class ClusterConfig:
     """How often a cell whose node or process died is started again, from its last checkpoint."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.cpus < math.inf:
-            raise ConfigError("cluster.cpus", self.cpus, "a number above 0")
-        if not 0 <= self.gpus <= 1:
-            raise ConfigError("cluster.gpus", self.gpus, "0 to 1, the share of one GPU")
+        if not LEAST_SHARE <= self.cpus < math.inf:
+            raise ConfigError("cluster.cpus", self.cpus, f"a number from {LEAST_SHARE} on")
+        if not (self.gpus == 0 or LEAST_SHARE <= self.gpus <= 1):
+            allowed = f"0, or {LEAST_SHARE} to 1, the share of one GPU"
+            raise ConfigError("cluster.gpus", self.gpus, allowed)
         if self.retries < 0:
             raise ConfigError("cluster.retries", self.retries, "at least 0")
 
@@ -135,8 +140,8 @@ class StudyConfig:
 
     engine: str = "auto"
     """How steps are computed: reference is plain PyTorch; sparse, on CPUs, runs linear layers of
-    few weights in CSR; auto takes, level by level, whichever is faster. They differ by rounding
-    only, and levels.csv says which ran."""
+    few weights in CSR; stacked, on GPUs, trains cells as one; auto takes, level by level, the
+    fastest that can. They differ in rounding, and levels.csv says which ran."""
 
     cluster: ClusterConfig = ClusterConfig()
     """What a cell takes of a cluster."""

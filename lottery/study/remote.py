@@ -2,9 +2,9 @@
 
 A study at a URL is worked on in a scratch folder on this machine: files that are needed are pulled
 there first, and files that changed are pushed as cells go on. A file is pushed under a name of its
-own and moved to its place, so that it appears whole where the file system can move; a cell's files
-go in the order in which they were written, as a level must not appear before the points it ended
-with. Nothing keeps two runs on one URL apart.
+own and moved to its place, so that it appears whole where the file system can move; of a cell's
+files levels go last, as a level must not appear before the points it ended with. Nothing keeps two
+runs on one URL apart.
 """
 
 import contextlib
@@ -122,10 +122,10 @@ class RemoteResults(Results):
         return replace(event, message=event.message.replace(str(self._local), str(self.place)))
 
     def _changed(self, paths: Iterable[Path]) -> list[Path]:
-        """Files that differ from what was pulled or pushed last, in the order of their writing."""
+        """Files that differ from what was pulled or pushed last; levels at the end."""
         files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
         new = [path for path in files if self._pushed.get(path) != _state(path)]
-        return sorted(new, key=_state)
+        return sorted(new, key=lambda path: (path.match(LEVELS), _state(path)))
 
     def _push(self, paths: Iterable[Path]) -> None:
         for path in paths:
@@ -133,8 +133,13 @@ class RemoteResults(Results):
             folder = f"{self._root}/{path.parent.relative_to(self._local)}".removesuffix("/.")
             beside = f"{folder}/.{path.name}.{secrets.token_hex(4)}.tmp"
             self._files.makedirs(folder, exist_ok=True)
-            self._files.put_file(str(path), beside)
-            self._files.mv(beside, f"{folder}/{path.name}")
+            try:
+                self._files.put_file(str(path), beside)
+                self._files.mv(beside, f"{folder}/{path.name}")
+            except BaseException:
+                if self._files.exists(beside):
+                    self._files.rm_file(beside)
+                raise
             self._pushed[path] = state
 
 
@@ -145,10 +150,11 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def opened(results_dir: str | Path, study: str) -> Iterator[Results]:
+def opened(results_dir: str | Path, study: str, *, tables: bool = True) -> Iterator[Results]:
     """A study's results, wherever they are; a scratch folder is gone afterwards.
 
-    Raises ConfigError for a URL that cannot be used.
+    tables: get tables, manifest and configuration from a URL. Raises ConfigError for a URL that
+    cannot be used.
     """
     if "://" not in str(results_dir):
         yield Results(Path(results_dir), study)
@@ -156,7 +162,8 @@ def opened(results_dir: str | Path, study: str) -> Iterator[Results]:
     with tempfile.TemporaryDirectory(prefix="lottery-") as scratch:
         try:
             results = RemoteResults(str(results_dir), study, Path(scratch))
-            results.pull_tables()
+            if tables:
+                results.pull_tables()
         except Exception as error:  # each file system fails in ways of its own
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             allowed = f"a folder, or a URL that fsspec can open here ({reason})"
@@ -170,7 +177,7 @@ def run_cell_at(url: str, task: Task, emit: Emit) -> None:
     What the cell tells is told before its files are pushed, so that one that is not heard any more
     pushes nothing; that it is done is told after.
     """
-    with opened(url, task.config.name) as results:
+    with opened(url, task.config.name, tables=False) as results:
         results.pull_cells([task.cell.name])
         if task.cell.needs is not None:
             results.pull_cells([task.cell.needs], LEVELS)

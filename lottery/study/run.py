@@ -90,8 +90,8 @@ def run_study(
     at ray_address ("auto", "host:port", or None: Ray is started on this machine), where
     config.cluster takes the place of workers and device. fresh: discard what is there first. quiet:
     no progress display.
-    An interruption loses of each running cell at most half a minute, or the time between two
-    evaluations if that is longer; the same call goes on from there.
+    An interruption loses of each running cell at most half a minute and the time between two
+    evaluations (two such times at a URL); the same call goes on from there.
     """
     on_cluster = _check_executor(executor, ray_address, workers, results_dir)
     if on_cluster:
@@ -105,6 +105,11 @@ def run_study(
     failures: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(opened(results_dir, config.name))
+        run_there: Execute | None = None
+        nodes: list[dict[str, Any]] = []
+        if on_cluster:  # before anything is discarded, as there may be no cluster
+            cluster = _on_cluster(config.cluster, ray_address, results)
+            nodes, run_there = stack.enter_context(cluster)
         store = StudyStore(results.folder, config.name)
         if fresh:
             results.clear()
@@ -114,10 +119,7 @@ def run_study(
             results.pull_cells(names, LEVELS if on_cluster else "*")
         todo = store.unfinished(grid)
         run = describe_run(device, workers, dataset.sha256)
-        run_there: Execute | None = None
-        if on_cluster and todo:
-            cluster = _on_cluster(config.cluster, ray_address, results)
-            nodes, run_there = stack.enter_context(cluster)
+        if on_cluster:
             run |= {"executor": executor, "nodes": nodes}
         if todo:
             store.write_config(config)
@@ -147,6 +149,9 @@ def run_study(
         finally:
             if on_cluster:
                 results.pull_cells([task.cell.name for task in tasks], LEVELS)
+            else:  # an interruption may come between a level and its event
+                for task in tasks:
+                    results.push(Event(task.cell, "done"))
             if tasks or store.lacks_rows(grid):
                 store.write_tables(config, grid)
             if tasks:

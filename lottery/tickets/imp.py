@@ -122,7 +122,8 @@ def find_tickets(
                     scope=prune.scope,
                     generator=generator(seed, "prune", level),
                 )
-                start = _rewound(rewind, rewind_step, level, masks, source, memory)
+                steps = rewind_step, trainer.last_step
+                start = _rewound(rewind, steps, level, masks, source, memory)
             record = yield from train_to_end(
                 model,
                 trainer,
@@ -178,14 +179,20 @@ def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
 
 
 def _rewound(
-    rewind: RewindConfig, step: int, level: int, masks: Masks, source: Level, memory: Memory
+    rewind: RewindConfig,
+    steps: tuple[int, int],
+    level: int,
+    masks: Masks,
+    source: Level,
+    memory: Memory,
 ) -> Start:
-    """Where a level after the first begins."""
+    """Where a level after the first begins. steps: the one rewound to, and a level's last."""
+    step, last_step = steps
     must_rewind = step > 0 and rewind.mode == "weights"
     point = memory.load_rewind_point() if must_rewind else None
     end = memory.load_checkpoint()
-    if end is not None and end.level not in (level - 1, level):
-        end = None  # of a later level: this one was lost and is trained again
+    if end and end.level != level and (end.level, end.step) != (level - 1, last_step):
+        end = None  # of a later level, as this one was lost, or not the last level's end
     if (must_rewind and point is None) or (rewind.optimizer == "kept" and end is None):
         raise StoreError(
             f"level {level} cannot start as it should: the cell's checkpoints are gone or broken; "

@@ -315,6 +315,17 @@ def test_a_cluster_that_does_not_answer_is_named(address, tmp_path):
     assert not list(tmp_path.glob("tiny/[!.]*")), "something was written"
 
 
+def test_a_cluster_that_does_not_answer_costs_no_results(tmp_path):
+    config = tiny.config(seeds=[0], inits=["xavier_normal"], levels=0)
+    run_study(config, results_dir=tmp_path, workers=0, quiet=True)
+    before = (tmp_path / "tiny" / "levels.csv").read_bytes()
+    with pytest.raises(ConfigError, match="ray_address is"):
+        run_study(
+            config, results_dir=tmp_path, executor="ray", ray_address="127.0.0.1:1", fresh=True
+        )
+    assert (tmp_path / "tiny" / "levels.csv").read_bytes() == before
+
+
 def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "lottery.study.cluster")

@@ -15,7 +15,7 @@ from lottery.study.cell_store import CellStore
 from lottery.study.progress import Progress
 from lottery.study.remote import opened, run_cell_at
 from lottery.study.store import TABLES
-from lottery.study.worker import Event, Task
+from lottery.study.worker import Event, Task, run_cells
 from tests import tiny
 
 
@@ -142,8 +142,15 @@ def test_an_interrupted_study_at_a_url_goes_on_from_its_checkpoint(tmp_path, mon
     assert_same_tables(tmp_path / "there" / "tiny", run(config, tmp_path / "whole").folder)
 
 
-def test_a_level_appears_after_the_checkpoint_it_ended_with(tmp_path, moves):
-    """A dense baseline goes on from the checkpoint at the end of a level."""
+@pytest.mark.parametrize("tick", [1, 4_000_000])
+def test_a_level_appears_after_the_checkpoint_it_ended_with(tick, tmp_path, moves, monkeypatch):
+    """A dense baseline goes on from the end of a level; tick: of file times, in ns."""
+
+    def state(path):
+        found = path.stat()
+        return found.st_mtime_ns // tick, found.st_size
+
+    monkeypatch.setattr("lottery.study.remote._state", state)
     config = tiny.with_controls(seeds=[0], inits=["xavier_normal"])
     (dense,) = (cell for cell in cells(config) if cell.branch == "dense")
     told = []
@@ -173,7 +180,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
         run(replace(config, levels=1), url)
     after = contents(tmp_path / "there")
     assert {path: after[path] for path in before} == before
-    assert all(path.suffix == ".tmp" for path in set(after) - set(before))
+    assert set(after) == set(before), "half a file stayed"
     monkeypatch.undo()
     assert run(replace(config, levels=1), url).failures == {}
 
@@ -257,3 +264,45 @@ def test_an_event_is_passed_on_as_it_is_in_a_folder(tmp_path):
     event = Event(cells(tiny.config())[0], "failed", message="why")
     with opened(tmp_path, "tiny") as results:
         assert results.push(event) is event
+
+
+def test_a_cell_pulls_no_tables(tmp_path, monkeypatch):
+    """Those of 10,000 cells would be most of what a cell moves."""
+    config, url = tiny.config(seeds=[0], inits=["xavier_normal"]), f"file://{tmp_path}/there"
+    run(replace(config, levels=0), url)
+    pulled = []
+    get = LocalFileSystem.get
+
+    def spy(self, rpath, lpath, **kwargs):
+        pulled.extend(Path(path).name for path in rpath)
+        return get(self, rpath, lpath, **kwargs)
+
+    monkeypatch.setattr(LocalFileSystem, "get", spy)
+    (cell,) = cells(config)
+    run_cell_at(url, Task(config, cell, Path("nowhere"), None, "cpu"), lambda event: None)
+    assert "level_00.safetensors" in pulled
+    assert not {"study.yaml", "manifest.json", *TABLES} & set(pulled)
+
+
+def test_an_interruption_after_a_levels_file_and_before_its_event_loses_neither(
+    tmp_path, monkeypatch
+):
+    config, url = tiny.config(seeds=[0], inits=["xavier_normal"]), f"file://{tmp_path}/there"
+    last = config.levels
+
+    def interrupted(tasks, on_event):
+        def emit(event):
+            if (event.kind, event.level) == ("level", last):
+                raise KeyboardInterrupt
+            on_event(event)
+
+        run_cells(tasks, emit)
+
+    monkeypatch.setattr("lottery.study.run.run_here", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, url)
+    folder = tmp_path / "there" / "tiny"
+    rows = pd.read_csv(folder / "levels.csv")
+    assert rows["level"].tolist() == list(range(last + 1))
+    for row in rows.itertuples():
+        assert (folder / "cells" / row.cell / f"level_{row.level:02d}.safetensors").exists()

@@ -538,6 +538,18 @@ def test_a_lost_checkpoint_is_said_and_not_replaced_by_something_else(rewind, pl
         list(find_tickets(plain(), data, levels=2, train=quick, rewind=rewind, memory=lost))
 
 
+def test_a_checkpoint_from_the_middle_of_the_last_level_is_not_its_end(plain, data, quick):
+    """As it may lie there when two processes wrote it, and the later one was the slower."""
+
+    class Behind(Shelf):
+        def save_checkpoint(self, take, *, must):
+            if not must:
+                super().save_checkpoint(take, must=must)
+
+    with pytest.raises(StoreError, match="level 1 cannot start as it should"):
+        list(find_dense(plain(), data, levels=1, train=quick, memory=Behind()))
+
+
 # The unpruned baseline
 
 
