@@ -43,11 +43,13 @@ class Fork:
         current = torch.cuda.current_stream()
         for stream in self._streams:
             stream.wait_stream(current)
-        for number, piece in enumerate(work):
-            with torch.cuda.stream(self._streams[number % len(self._streams)]):
-                piece()
-        for stream in self._streams:
-            current.wait_stream(stream)
+        try:
+            for number, piece in enumerate(work):
+                with torch.cuda.stream(self._streams[number % len(self._streams)]):
+                    piece()
+        finally:  # a capture can only end with all streams joined
+            for stream in self._streams:
+                current.wait_stream(stream)
 
 
 def in_turn(work: Sequence[Callable[[], None]]) -> None:

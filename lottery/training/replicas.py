@@ -38,6 +38,13 @@ def without_weights(model: nn.Module) -> nn.Module:
     )
 
 
+def has_hooks(model: nn.Module) -> bool:
+    """Whether layers or parameters have hooks, which only the usual passes over a network run."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    layers = any(getattr(module, kind) for module in model.modules() for kind in kinds)
+    return layers or any(parameter._backward_hooks for parameter in model.parameters())
+
+
 def stackable(model: nn.Module, images: Tensor | None = None) -> str | None:
     """Why replicas of a network cannot be computed as one; None if they can.
 
@@ -46,6 +53,8 @@ def stackable(model: nn.Module, images: Tensor | None = None) -> str | None:
     """
     for name, _ in model.named_buffers():
         return f"it has state beside its parameters ({name})"
+    if has_hooks(model):
+        return "layers or weights have hooks"
     for name, module in model.named_modules():
         drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
         if isinstance(drops, float) and drops > 0:
@@ -63,7 +72,7 @@ def _tried(model: nn.Module, images: Tensor) -> str | None:
         logits = vmap(lambda p: functional_call(network, p, (images,)), randomness="error")(pair)
         gradients = torch.autograd.grad(logits.float().sum(), leaves, allow_unused=True)
     except Exception as error:  # a network of one's own may fail in any way
-        return f"its forward pass fails for two replicas at once ({str(error).splitlines()[0]})"
+        return f"its forward pass fails for two replicas at once ({repr(error).splitlines()[0]})"
     for name, gradient in zip(trained, gradients, strict=True):
         if gradient is None:
             return f"{name} plays no part in its output"

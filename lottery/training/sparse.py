@@ -23,6 +23,7 @@ from lottery.training.head import (
     split_head,
 )
 from lottery.training.loop import evaluate, noise
+from lottery.training.replicas import has_hooks
 from lottery.training.segment import Metrics, Segment
 from lottery.training.updates import make_update
 
@@ -46,10 +47,16 @@ def obstacle(model: nn.Module, precision: str = "float32") -> str | None:
         return "it computes in float32 only"
     if len(parameters) < len(list(model.named_parameters(remove_duplicate=False))):
         return "layers share weights"
-    if any(part._forward_hooks or part._forward_pre_hooks for part in model.modules()):
-        return "layers have hooks"
-    if not split_head(model)[1]:
+    if has_hooks(model):
+        return "layers or weights have hooks"
+    head = split_head(model)[1]
+    if not head:
         return "the network is not an nn.Sequential that ends in linear layers and ReLUs"
+    weights = [parameter for layer in head for parameter in layer.linear.parameters()]
+    if not all(parameter.requires_grad for parameter in weights):
+        return "some of its last layers' weights are frozen"
+    if not all(parameter.is_contiguous() for parameter in weights):
+        return "weights are not contiguous in memory"
     return None
 
 

@@ -277,3 +277,13 @@ def test_the_memory_estimate_counts_weights_activations_and_data(plain, monkeypa
     assert replicas_that_fit(plain(), images, "float32", 2_000_000) == expected
     used = iter([100_000, 100_000])
     assert replicas_that_fit(plain(), images, "float32", 10**12) == 1, "none at all"
+
+
+def test_a_network_with_hooks_is_not_stacked(plain):
+    for hook in ("register_forward_hook", "register_full_backward_hook"):
+        model = plain()
+        getattr(model[0], hook)(lambda *seen: None)
+        assert stackable(model) == "layers or weights have hooks"
+    model = plain()
+    model[0].weight.register_hook(lambda gradient: 2 * gradient)
+    assert stackable(model) == "layers or weights have hooks"

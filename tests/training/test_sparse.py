@@ -287,9 +287,30 @@ def hooked() -> nn.Module:
     return model
 
 
+def backward_hooked() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4))
+    model[0].weight.register_hook(lambda gradient: 2 * gradient)
+    return model
+
+
+def frozen() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[0].weight.requires_grad_(False)
+    return model
+
+
+def transposed() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 3))
+    model[0].weight = nn.Parameter(torch.zeros(4, 3).t())
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
+        (backward_hooked(), "hooks"),
+        (frozen(), "frozen"),
+        (transposed(), "contiguous"),
         (shared_weights(), "share weights"),
         (hooked(), "hooks"),
         (nn.Sequential(nn.Linear(4, 4)).double(), "float32 only"),
