@@ -65,19 +65,6 @@ def floor(model: nn.Module, images: Tensor, replicas: int = 1) -> Work:
     return run
 
 
-def captured(work: Work) -> Work:
-    """The same as one CUDA graph, so that launching costs nothing."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        work()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
-
-
 def _linear(use: LayerUse, replicas: int) -> tuple[list[Work], list[Work]]:
     """Products of a linear layer into tensors that are there already."""
     module = use.module

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lottery.benchmark.density import counts_at, emptied, masks_at
-from lottery.benchmark.floor import captured, floor
+from lottery.benchmark.floor import floor
 from lottery.benchmark.timing import Timing, clocked, log, per_call, round_robin
 from lottery.data.batches import Batches
 from lottery.data.images import Splits
@@ -21,6 +21,7 @@ from lottery.study.config import StudyConfig
 from lottery.study.plan import random_masks
 from lottery.training.config import LearningRate
 from lottery.training.engines import ENGINES, choose_engine
+from lottery.training.graphs import captured
 from lottery.training.loop import make_optimizer
 from lottery.training.segment import Engine, Segment
 

@@ -110,15 +110,18 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
         whole = run.next_segment()
         assert whole is not None  # a level has at least one step
 
-        def measure(steps: int, *examples: Examples) -> float:
-            part = dataclasses.replace(whole, stop=steps, examples=examples)
+        test = trainer.data.test
+        one, some = (test.subset(torch.arange(min(n, len(test)))) for n in (1, 1000))
+
+        def measure(steps: int, examples: Examples = one) -> float:
+            # A GPU is waited for by looking at metrics, so there is always something to evaluate.
+            part = dataclasses.replace(whole, stop=steps, examples=(examples,))
             return engines.run([part] * stack)[0].seconds
 
         measure(3)
         per_step = measure(5) / 5
         steps = max(5, min(200, int(0.3 / per_step)))
         per_step = measure(steps) / steps
-        some = trainer.data.test.subset(torch.arange(min(1000, len(trainer.data.test))))
         per_image = measure(0, some) / len(some)
     finally:
         torch.set_num_threads(threads)

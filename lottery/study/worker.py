@@ -1,7 +1,6 @@
 """Running one cell: from its place in the grid to finished levels in the store."""
 
 import contextlib
-import os
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -258,14 +257,17 @@ def _walk(
 
 @contextlib.contextmanager
 def repeatable(device: str) -> Iterator[None]:
-    """One thread on a CPU, deterministic kernels on a GPU; undone afterwards."""
+    """One thread on a CPU, deterministic kernels on a GPU; set back afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32 = torch.backends.cudnn.allow_tf32
+    deterministic: Any = torch.utils.deterministic  # its attribute is not in the type stubs
+    fill = deterministic.fill_uninitialized_memory
     try:
         if device == "cuda":
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.allow_tf32 = False
             torch.use_deterministic_algorithms(True)
+            # Else every tensor made in a step is filled, by one more kernel.
+            deterministic.fill_uninitialized_memory = False
         else:
             torch.set_num_threads(1)
             # Adam's averages of dead units decay into denormal numbers, which slow steps by a third
@@ -276,3 +278,4 @@ def repeatable(device: str) -> Iterator[None]:
         torch.set_flush_denormal(False)
         torch.backends.cudnn.allow_tf32 = tf32
         torch.use_deterministic_algorithms(strict)
+        deterministic.fill_uninitialized_memory = fill

@@ -12,7 +12,7 @@ STREAMS = 16
 """Streams on which replicas run side by side. Each takes a workspace for matrix products."""
 
 
-def captured(work: Callable[[], None]) -> Callable[[], None]:
+def captured(work: Callable[[], object]) -> Callable[[], None]:
     """`work` as one launch. It is run a few times for that; what it changed is the caller's affair.
 
     work: on tensors that stay where they are, without a look at their values.

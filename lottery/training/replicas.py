@@ -56,6 +56,9 @@ def stackable(model: nn.Module, images: Tensor | None = None) -> str | None:
     if has_hooks(model):
         return "layers or weights have hooks"
     for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if isinstance(value, Tensor):
+                return f"it has state beside its parameters ({name}.{attribute})".replace("(.", "(")
         drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
         if isinstance(drops, float) and drops > 0:
             return f"{name} ({type(module).__name__}) draws random numbers"
@@ -92,6 +95,7 @@ def form(segment: Segment) -> Hashable:
         segment.engine,
         type(model),
         repr(model),
+        _plain(model),
         parameters,
         tuple(segment.masks),
         type(optimizer),
@@ -99,6 +103,16 @@ def form(segment: Segment) -> Hashable:
         batches.batch_size,
         (len(train), tuple(train.images.shape[1:]), train.images.dtype),
         segment.precision,
+    )
+
+
+def _plain(model: nn.Module) -> Hashable:
+    """Numbers and texts that layers keep as plain attributes, which a constructor may draw."""
+    return tuple(
+        (name, attribute, value)
+        for name, module in model.named_modules()
+        for attribute, value in vars(module).items()
+        if isinstance(value, (bool, int, float, complex, str)) and attribute != "training"
     )
 
 

@@ -194,9 +194,12 @@ class CompactNetwork(nn.Module):
     def train_steps(self, segment: Segment) -> None:
         """Train with cross-entropy, as the reference engine does."""
         self.train()
+        rates = segment.rates
+        for group in self._source.param_groups if rates else ():
+            group["lr"] = rates[-1]
         steps = segment.batches.steps(segment.start, segment.stop)
         if len(self.trunk):
-            for (images, labels), rate in zip(steps, segment.rates, strict=True):
+            for (images, labels), rate in zip(steps, rates, strict=True):
                 features = self.trunk(images)
                 with torch.no_grad():
                     slope = self._step(features, labels, rate)
@@ -204,7 +207,7 @@ class CompactNetwork(nn.Module):
                     self._step_trunk(features, slope, rate)
         else:
             with torch.inference_mode():
-                for (images, labels), rate in zip(steps, segment.rates, strict=True):
+                for (images, labels), rate in zip(steps, rates, strict=True):
                     self._step(images, labels, rate)
 
     def _step_trunk(self, features: Tensor, slope: Tensor, rate: float) -> None:

@@ -74,7 +74,11 @@ def _run(segments: list[Segment], mode: Mode) -> list[list[Metrics]]:
         # Not before here, where the error is gone, does nothing hold the attempt's tensors.
         _forget()
         _most[what] = middle
-    return _run(segments[:middle], mode) + _run(segments[middle:], mode)
+    size = _most[what]
+    done, rest = _run(segments[:size], mode), segments[size:]
+    # Parts of one size share a stack, where two sizes would take turns: the last replica fills up.
+    spare = -len(rest) % _most[what]
+    return done + (_run(rest + rest[-1:] * spare, mode)[: len(rest)] if rest else [])
 
 
 def _run_as_one(segments: list[Segment], mode: Mode) -> list[list[Metrics]]:

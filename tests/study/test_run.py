@@ -452,8 +452,9 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_study_on_a_gpu_repeats_bit_for_bit(tmp_path):
-    config = tiny.with_controls(model="tests.tiny:conv_net")
+@pytest.mark.parametrize(("net", "engine"), [("net", "stacked"), ("conv_net", "reference")])
+def test_a_study_on_a_gpu_repeats_bit_for_bit(net, engine, tmp_path):
+    config = tiny.with_controls(model=f"tests.tiny:{net}")
     results = [
         run_study(config, results_dir=tmp_path / place, device="cuda", quiet=True)
         for place in ("one", "two")
@@ -461,3 +462,4 @@ def test_a_study_on_a_gpu_repeats_bit_for_bit(tmp_path):
     first, second = (result.levels.drop(columns="seconds") for result in results)
     assert_frame_equal(first, second)
     assert set(first["device"]) == {"cuda"}
+    assert set(first["engine"]) == {engine}

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -287,3 +288,26 @@ def test_a_network_with_hooks_is_not_stacked(plain):
     model = plain()
     model[0].weight.register_hook(lambda gradient: 2 * gradient)
     assert stackable(model) == "layers or weights have hooks"
+
+
+def test_what_a_constructor_draws_is_not_taken_from_the_first_replica(data):
+    """`build` seeds the constructor, so cells of two seeds may hold other numbers."""
+
+    class Drawn(nn.Sequential):
+        def __init__(self, value):
+            super().__init__(nn.Linear(6, 3))
+            self.value = value
+
+    assert "state beside its parameters (value)" in str(stackable(Drawn(torch.rand(3))))
+    assert stackable(Drawn(0.5)) is None
+    keys = [key(segment(partial(Drawn, v), data, config=SMALL)) for v in (0.5, 0.5, 0.7)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_forward_that_fails_without_a_word_is_refused_and_not_fatal():
+    class Asserts(nn.Sequential):
+        def forward(self, x):
+            assert type(self[0].weight) is nn.Parameter
+            return super().forward(x)
+
+    assert "AssertionError" in str(stackable(Asserts(nn.Linear(6, 3)), torch.rand(2, 6)))
