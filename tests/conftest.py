@@ -4,6 +4,7 @@ The three sets of examples differ in size and in class shares, so that mixing th
 """
 
 import copy
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from lottery.training.config import TrainConfig
 from lottery.training.engines import ENGINES
 from lottery.training.level import snapshot
 from lottery.training.loop import run_reference
+
+# A shell starts jobs in the background with Ctrl-C ignored, which what tests start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)
 """On tiny tensors more threads only wait for each other."""
