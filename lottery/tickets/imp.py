@@ -102,7 +102,7 @@ def find_tickets(
     rewind_step = step_to_rewind_to(rewind, trainer)
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
-    full = Masks.ones(model, prune.biases).to("cpu")
+    full, device = Masks.ones(model, prune.biases).to("cpu"), data.train.labels.device
     kinds = prunable(model, prune.biases)
     first: Level | None = None
     previous: Level | None = None
@@ -114,14 +114,14 @@ def find_tickets(
             else:
                 source = previous if prune.iterative else first
                 masks = prune_masks(
-                    source.masks,
-                    source.trained,
-                    initial,
+                    source.masks.to(device),
+                    {name: source.trained[name].to(device) for name in full},
+                    {name: initial[name].to(device) for name in full},
                     keep_counts(full.sizes, kinds, prune, level),
                     criterion=prune.criterion,
                     scope=prune.scope,
                     generator=generator(seed, "prune", level),
-                )
+                ).to("cpu")
                 steps = rewind_step, trainer.last_step
                 start = _rewound(rewind, steps, level, masks, source, memory)
             record = yield from train_to_end(

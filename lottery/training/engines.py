@@ -49,7 +49,9 @@ def choose_engine(
         pays = on_gpu or sparse.pays(model, masks)
         return fast if pays and not obstacle(fast) else "reference"
     if reason := obstacle(name):
-        raise ConfigError("engine", name, f"auto, or another engine: {name} cannot run this network ({reason})")
+        raise ConfigError(
+            "engine", name, f"auto, or another engine: {name} cannot run this network ({reason})"
+        )
     return name
 
 
