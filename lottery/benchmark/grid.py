@@ -18,8 +18,9 @@ from lottery.errors import LotteryError
 from lottery.study.config import StudyConfig
 from lottery.study.run import choose_workers, run_study
 
-INTERVAL = 0.5
-"""Seconds between two looks at the memory in use."""
+FIRST_INTERVAL, INTERVAL = 0.5, 5.0
+"""Seconds between two looks at memory, which double from one to the other. Looking takes a core's
+time from workers that need every core."""
 
 
 def measure_grid(
@@ -107,7 +108,9 @@ def peak_memory() -> Iterator[list[int]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(INTERVAL):
+        interval = FIRST_INTERVAL
+        while not over.wait(interval):
+            interval = min(2 * interval, INTERVAL)
             total = sum(map(proportional_set_size, descendants()))
             if total:
                 seen.append(total)
