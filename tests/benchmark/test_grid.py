@@ -22,6 +22,7 @@ NESTED = (
 
 @linux
 def test_processes_started_by_ones_own_processes_count_too(monkeypatch):
+    monkeypatch.setattr(grid, "FIRST_INTERVAL", 0.01)
     monkeypatch.setattr(grid, "INTERVAL", 0.01)
     size = 200_000_000
     with peak_memory() as before:
