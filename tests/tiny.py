@@ -14,13 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import yaml
+from pandas.testing import assert_frame_equal
 from torch import Generator, Size, Tensor, nn
 
 from lottery.data.images import Dataset, Examples
 from lottery.init import Fans, xavier_normal
-from lottery.study import ControlsConfig, StudyConfig, run_study
+from lottery.study import ControlsConfig, StudyConfig, StudyResult, run_study
+from lottery.study.store import TABLES
 from lottery.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,3 +162,20 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> bool:
             return True
         time.sleep(0.02)
     return bool(condition())
+
+
+def tables(folder: Path) -> list[pd.DataFrame]:
+    """All three tables of a study, without the time."""
+    levels = pd.read_csv(folder / "levels.csv").drop(columns="seconds")
+    return [levels, *(pd.read_parquet(folder / name) for name in TABLES[1:])]
+
+
+def assert_same_tables(one: Path, other: Path) -> None:
+    """Number for number."""
+    for left, right in zip(tables(one), tables(other), strict=True):
+        assert_frame_equal(left, right, check_exact=True)
+
+
+def run_here(config: StudyConfig, place: Path | str, **options: Any) -> StudyResult:
+    """Run a study in this process, without a display."""
+    return run_study(config, results_dir=place, **{"workers": 0, "quiet": True, **options})

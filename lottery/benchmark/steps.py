@@ -1,7 +1,6 @@
 """Time of one training step, per engine and density, beside its floor and the reference."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,7 +22,7 @@ from lottery.training.config import LearningRate
 from lottery.training.engines import ENGINES, choose_engine
 from lottery.training.graphs import captured
 from lottery.training.loop import make_optimizer
-from lottery.training.segment import Engine, Segment
+from lottery.training.segment import Segment
 
 Row = dict[str, Any]
 
@@ -62,13 +61,9 @@ def cases(engines: list[str], densities: list[float], replicas: list[int]) -> li
     for density in densities:
         for engine in engines:
             stacks = replicas if engine == "stacked" else [1]
-            modes = _modes(ENGINES[engine]) if max(stacks) > 1 else [None]
+            modes = ["vmap", "streams"] if max(stacks) > 1 else [None]
             found += [Case(engine, density, many, mode) for many in stacks for mode in modes]
     return found
-
-
-def _modes(engine: Engine) -> list[str | None]:
-    return ["vmap", "streams"] if "mode" in inspect.signature(engine).parameters else [None]
 
 
 def segment(config: StudyConfig, data: Splits, case: Case, seed: int, steps: int) -> Segment:
@@ -76,7 +71,6 @@ def segment(config: StudyConfig, data: Splits, case: Case, seed: int, steps: int
     model = build(config.model, seed).to(data.train.labels.device)
     initialise(model, config.inits[0], seed)
     masks = masks_at(model, case.density, config.prune)
-    choose_engine(case.engine, model, masks, config.train)
     optimizer = make_optimizer(model, config.train)
     masks.apply(model, optimizer)
     batches = Batches(data.train, config.train.batch_size, seed=seed)
@@ -92,8 +86,7 @@ def seconds_per_step(config: StudyConfig, data: Splits, case: Case, steps: int) 
     device = data.train.labels.device.type
     engine: Callable[..., object] = ENGINES[case.engine]
     run = functools.partial(engine, mode=case.mode) if case.mode else engine
-    # On a GPU the first segment is the one whose step is captured, so it must be as long.
-    warm_up = steps if device == "cuda" else max(1, steps // 100)
+    warm_up = max(1, steps // 100)
     first = [segment(config, data, case, seed, warm_up) for seed in range(case.replicas)]
     run(first)
     then = [replace(part, start=warm_up, stop=warm_up + steps) for part in first]

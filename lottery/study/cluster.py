@@ -22,7 +22,6 @@ message that says which folder to delete.
 import contextlib
 import logging
 import os
-import pickle
 import socket
 import sys
 import sysconfig
@@ -117,6 +116,7 @@ def run_ray(tasks: list[Task], on_event: OnEvent, cluster: ClusterConfig, url: s
     waiting, failed = list(tasks), set[str]()
     running: dict[Any, tuple[Task, int]] = {}
     news, fits = News(), _Fits(cluster)
+    cells = {task.cell.name: task.cell for task in tasks}
 
     def start(task: Task, attempt: int) -> None:
         mailbox.expect.remote(task.cell.name, attempt)
@@ -138,8 +138,8 @@ def run_ray(tasks: list[Task], on_event: OnEvent, cluster: ClusterConfig, url: s
                     start(task, attempt=1)
             ended = ray.wait(list(running), timeout=POLL_SECONDS)[0] if running else []
             # After the wait: what an ended cell told is in the mailbox.
-            for letter in ray.get(mailbox.take.remote()):
-                for event in news(pickle.loads(letter)):
+            for name, values in ray.get(mailbox.take.remote()):
+                for event in news(Event(cells[name], **values)):
                     on_event(event)
             for reference in ended:
                 task, attempt = running.pop(reference)
@@ -194,7 +194,7 @@ def _mailbox() -> Any:
     # Defined in here it is sent as it is, and its process need not import this package and torch.
     class Mailbox:
         def __init__(self) -> None:
-            self._letters: list[bytes] = []
+            self._letters: list[tuple[str, dict[str, Any]]] = []
             self._attempts: dict[str, int] = {}
 
         def expect(self, cell: str, attempt: int) -> bool:
@@ -202,13 +202,13 @@ def _mailbox() -> Any:
             self._attempts[cell] = max(attempt, self._attempts.get(cell, 0))
             return self._attempts[cell] == attempt
 
-        def tell(self, cell: str, attempt: int, letter: bytes) -> bool:
+        def tell(self, cell: str, attempt: int, values: dict[str, Any]) -> bool:
             wanted = self.expect(cell, attempt)
             if wanted:
-                self._letters.append(letter)
+                self._letters.append((cell, values))
             return wanted
 
-        def take(self) -> list[bytes]:
+        def take(self) -> list[tuple[str, dict[str, Any]]]:
             letters, self._letters = self._letters, []
             return letters
 
@@ -228,8 +228,10 @@ def _work(task: Task, attempt: int, mailbox: Any, url: str | None) -> Event:
             os._exit(1)  # another attempt has taken over, or nobody is left to hear
 
     def heard(event: Event) -> bool:
+        # Plain values, as the mailbox does not know the class.
+        values = {name: value for name, value in vars(event).items() if name != "cell"}
         # ray.get would hand this cell's CPUs to another cell while it waits; a future does not.
-        told = mailbox.tell.remote(task.cell.name, attempt, pickle.dumps(event))
+        told = mailbox.tell.remote(task.cell.name, attempt, values)
         try:
             return told.future().result()
         except RayError:

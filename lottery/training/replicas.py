@@ -58,7 +58,8 @@ def stackable(model: nn.Module, images: Tensor | None = None) -> str | None:
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
             if isinstance(value, Tensor):
-                return f"it has state beside its parameters ({name}.{attribute})".replace("(.", "(")
+                place = f"{name}.{attribute}" if name else attribute
+                return f"it has state beside its parameters ({place})"
         drops = module.p if isinstance(module, _DropoutNd) else getattr(module, "dropout", 0.0)
         if isinstance(drops, float) and drops > 0:
             return f"{name} ({type(module).__name__}) draws random numbers"

@@ -9,13 +9,13 @@ import time
 import pandas as pd
 import pytest
 import yaml
-from pandas.testing import assert_frame_equal
 
 from lottery.study import cells, run_study
 from lottery.study.command_line import SETTINGS, parse_study
-from lottery.study.store import TABLES, StudyStore
+from lottery.study.store import StudyStore
 from lottery.tickets.imp import RewindConfig
 from tests import tiny
+from tests.tiny import assert_same_tables
 
 SHIPPED = ["conv2", "conv4", "conv6", "conv6-small", "lenet", "lenet-paper", "lenet-quick"]
 
@@ -60,16 +60,6 @@ def parsed(program):
 def level_files(folder):
     found = sorted(folder.glob("cells/*/level_*.safetensors"))
     return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
-
-
-def tables(folder):
-    levels = pd.read_csv(folder / "levels.csv").drop(columns="seconds")
-    return [levels, *(pd.read_parquet(folder / name) for name in TABLES[1:])]
-
-
-def assert_same_tables(one, other):
-    for left, right in zip(tables(one), tables(other), strict=True):
-        assert_frame_equal(left, right, check_exact=True)
 
 
 # Arguments and configuration.

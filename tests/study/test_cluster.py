@@ -395,12 +395,13 @@ def test_news_passes_on_each_level_and_step_once():
 def test_the_mailbox_hears_only_the_latest_attempt_at_a_cell(nodes):
     with cluster.connected(nodes.address, ClusterConfig()):
         mailbox = cluster._mailbox()
-        assert ray.get(mailbox.tell.remote("a", 1, b"one"))
+        one, two, other = {"step": 1}, {"step": 2}, {"step": 3}
+        assert ray.get(mailbox.tell.remote("a", 1, one))
         mailbox.expect.remote("a", 2)
-        assert not ray.get(mailbox.tell.remote("a", 1, b"stale"))
-        assert ray.get(mailbox.tell.remote("a", 2, b"two"))
-        assert ray.get(mailbox.tell.remote("b", 1, b"other"))
-        assert ray.get(mailbox.take.remote()) == [b"one", b"two", b"other"]
+        assert not ray.get(mailbox.tell.remote("a", 1, {"step": 0}))
+        assert ray.get(mailbox.tell.remote("a", 2, two))
+        assert ray.get(mailbox.tell.remote("b", 1, other))
+        assert ray.get(mailbox.take.remote()) == [("a", one), ("a", two), ("b", other)]
         assert ray.get(mailbox.take.remote()) == []
 
 

@@ -10,13 +10,15 @@ from fsspec.registry import known_implementations
 from pandas.testing import assert_frame_equal
 
 from lottery.errors import ConfigError
-from lottery.study import cells, plan_study, run_study
+from lottery.study import cells, plan_study
 from lottery.study.cell_store import CellStore
 from lottery.study.progress import Progress
 from lottery.study.remote import opened, run_cell_at
 from lottery.study.store import TABLES
 from lottery.study.worker import Event, Task, run_cells
 from tests import tiny
+from tests.tiny import assert_same_tables
+from tests.tiny import run_here as run
 
 
 @pytest.fixture(autouse=True)
@@ -40,20 +42,6 @@ def moves(monkeypatch):
 
     monkeypatch.setattr(LocalFileSystem, "mv", spy)
     return found
-
-
-def run(config, place, **options):
-    return run_study(config, results_dir=place, **{"workers": 0, "quiet": True, **options})
-
-
-def tables(folder):
-    levels = pd.read_csv(folder / "levels.csv").drop(columns="seconds")
-    return [levels, *(pd.read_parquet(folder / name) for name in TABLES[1:])]
-
-
-def assert_same_tables(one, other):
-    for left, right in zip(tables(one), tables(other), strict=True):
-        assert_frame_equal(left, right, check_exact=True)
 
 
 def contents(folder):

@@ -15,6 +15,8 @@ from lottery.study.store import TABLES
 from lottery.tickets.imp import RewindConfig
 from lottery.training.engines import ENGINES
 from tests import tiny
+from tests.tiny import assert_same_tables
+from tests.tiny import run_here as run
 
 COLUMNS = [
     "study",
@@ -40,21 +42,6 @@ COLUMNS = [
     "engine",
     "device",
 ]
-
-
-def run(config, place, **options):
-    return run_study(config, results_dir=place, **{"workers": 0, "quiet": True, **options})
-
-
-def tables(folder):
-    """All three tables, without the time."""
-    levels = pd.read_csv(folder / "levels.csv").drop(columns="seconds")
-    return [levels, *(pd.read_parquet(folder / name) for name in TABLES[1:])]
-
-
-def assert_same_tables(one, other):
-    for left, right in zip(tables(one), tables(other), strict=True):
-        assert_frame_equal(left, right, check_exact=True)
 
 
 def level_files(folder):
