@@ -1,0 +1,67 @@
+"""The report of a study: one Markdown file, and the same as one HTML file, from its tables alone."""
+
+from pathlib import Path
+
+from lottery.analysis import figures
+from lottery.analysis.report_accuracy import accuracy, controls
+from lottery.analysis.report_document import anchor
+from lottery.analysis.report_figures import figures as captioned
+from lottery.analysis.report_html import page
+from lottery.analysis.report_making import again, limits
+from lottery.analysis.report_protocol import networks, protocol, schemes
+from lottery.analysis.report_sources import Sources
+from lottery.analysis.report_study import Study, load
+from lottery.errors import StoreError
+
+
+def write(
+    study: str | Path, results: str | Path = "results", plots: str | Path = "plots"
+) -> list[Path]:
+    """Write report.md and report.html beside the study's tables; returns both paths.
+
+    Draws the study's figures too (into `plots`/<study>), so that figures and text agree.
+    """
+    tables = load(study, results)
+    drawn = figures.render(study, results, plots)
+    markdown = compose(tables, drawn)
+    return [
+        _written(tables.folder / "report.md", markdown),
+        _written(tables.folder / "report.html", page(markdown, tables.folder)),
+    ]
+
+
+def compose(study: Study, drawn: list[Path]) -> str:
+    """The report in Markdown. drawn: the study's figures; sections without data are left out."""
+    sources = Sources()
+    sections = {
+        "Protocol": protocol(study),
+        "Networks": networks(study),
+        "Initialisation schemes": schemes(study),
+        "Figures": captioned(drawn, study.folder),
+        "Accuracy by weights remaining": accuracy(study, sources),
+        "Tickets against their controls": controls(study, sources),
+        "Limits": limits(study),
+        "How to make it again": again(study),
+    }
+    sections["Where every number comes from"] = _appendix(sources)
+    sections = {title: text for title, text in sections.items() if text}
+    contents = "\n".join(f"- [{title}](#{anchor(title)})" for title in sections)
+    parts = [f"# {study.name}: a report", contents]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _appendix(sources: Sources) -> str:
+    return (
+        "Each entry names a table of this study's folder, which of its rows were taken, and per seed "
+        "the value, the cell (column `cell`) and the level that it stands in. What is subtracted has "
+        "a minus sign.\n\n" + sources.appendix()
+    )
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error})") from error
+    return path
