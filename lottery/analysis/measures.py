@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from lottery.analysis.paired import geometric_interval
 from lottery.analysis.statistics import Interval, mean_interval
 from lottery.errors import LotteryError
 
@@ -51,7 +52,6 @@ class Measure:
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Mean over seeds and its t-interval; of a ratio the geometric mean."""
-        if self.unit != "×":
-            return mean_interval(self.values, confidence)
-        log = mean_interval(np.log(self.values), confidence)
-        return Interval(*(float(np.exp(x)) for x in log[:3]), log.n)
+        if self.unit == "×":
+            return geometric_interval(self.values, confidence)
+        return mean_interval(self.values, confidence)
