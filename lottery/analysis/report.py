@@ -4,7 +4,9 @@ from pathlib import Path
 
 from lottery.analysis import figures
 from lottery.analysis.report_accuracy import accuracy, controls
+from lottery.analysis.report_contrasts import contrasts
 from lottery.analysis.report_document import anchor
+from lottery.analysis.report_endpoints import robustness, sparse_outcomes, speed
 from lottery.analysis.report_figures import figures as captioned
 from lottery.analysis.report_html import page
 from lottery.analysis.report_making import again, limits
@@ -40,6 +42,10 @@ def compose(study: Study, drawn: list[Path]) -> str:
         "Figures": captioned(drawn, study.folder),
         "Accuracy by weights remaining": accuracy(study, sources),
         "Tickets against their controls": controls(study, sources),
+        "Early stopping": speed(study, sources),
+        "Robustness of each scheme": robustness(study, sources),
+        "Do the schemes differ?": contrasts(study, sources),
+        "Few weights left": sparse_outcomes(study, sources),
         "Limits": limits(study),
         "How to make it again": again(study),
     }

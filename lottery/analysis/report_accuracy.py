@@ -39,7 +39,7 @@ def accuracy(study: Study, sources: Sources) -> str:
         f"Test accuracy (%) at the end of a level, mean ± half of the 95 % t-interval over "
         f"{seeds_text(counts)}. Where schemes are pooled, the schemes of a seed are averaged first. "
         "Every number leads to the rows that it comes from.\n\n"
-        + table(header, rows, numbers_from=0)
+        + table(header, rows, aligned="r" * len(header))
     )
 
 
@@ -68,7 +68,7 @@ def controls(study: Study, sources: Sources) -> str:
     return (
         "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± half "
         f"of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. Draws "
-        "and schemes of a seed are averaged first.\n\n" + table(header, rows, numbers_from=0)
+        "and schemes of a seed are averaged first.\n\n" + table(header, rows, aligned="r" * len(header))
     )
 
 

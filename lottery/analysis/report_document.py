@@ -9,19 +9,19 @@ from lottery.analysis.statistics import Interval
 ABSENT = "–"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int = 1) -> str:
-    """A pipe table; columns from `numbers_from` on are set right.
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "") -> str:
+    """A pipe table; `aligned` has a letter per column, l or r (by default all are set left).
 
-    >>> print(table(["a", "b"], [["x", "1"]]))
+    >>> print(table(["a", "b"], [["x", "1"]], aligned="lr"))
     | a | b |
     |---|---:|
     | x | 1 |
     """
-    rules = ["---" if k < numbers_from else "---:" for k in range(len(header))]
-    lines = [f"|{'|'.join(rules)}|"]
-    for row in rows:
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
-    return "\n".join([f"| {' | '.join(header)} |", *lines])
+    letters = aligned or "l" * len(header)
+    rules = ["---:" if letter == "r" else "---" for letter in letters]
+    lines = [f"| {' | '.join(header)} |", f"|{'|'.join(rules)}|"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join(lines)
 
 
 def anchor(heading: str) -> str:
@@ -56,6 +56,17 @@ def plus_minus(interval: Interval, scale: float = 1, digits: int = 2, sign: bool
     if math.isnan(interval.low):
         return mean
     return f"{mean} ± {number(scale * (interval.high - interval.mean), digits)}"
+
+
+def between(low: float, high: float, scale: float = 1, digits: int = 2) -> str:
+    """An interval by its ends.
+
+    >>> between(-0.01, 0.02, scale=100), between(float("nan"), 1)
+    ('−1.00 to 2.00', '–')
+    """
+    if math.isnan(low):
+        return ABSENT
+    return f"{number(scale * low, digits)} to {number(scale * high, digits)}"
 
 
 def p_value(p: float) -> str:

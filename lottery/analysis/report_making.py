@@ -109,4 +109,4 @@ def again(study: Study) -> str:
             ]
         )  # fmt: skip
     header = ["Started (UTC)", "Commit", "Machine", "Versions", "Cells", "Wall time"]
-    return f"{text} Runs, from `manifest.json`:\n\n{table(header, rows, numbers_from=4)}"
+    return f"{text} Runs, from `manifest.json`:\n\n{table(header, rows, aligned='llllrr')}"

@@ -60,7 +60,7 @@ def protocol(study: Study) -> str:
                 ),
             ]
         )
-    return table(["", "Setting"], rows, numbers_from=2)
+    return table(["", "Setting"], rows)
 
 
 def _training(train: dict[str, Any], study: Study) -> str:
@@ -168,7 +168,7 @@ def networks(study: Study) -> str:
     return (
         f"{models}: prunable weights, from `layers.parquet`. *Inputs of a unit* is its fan-in, in a "
         "convolution channels times kernel area; the last column is a mean over schemes and seeds.\n\n"
-        + table(header, rows, numbers_from=2)
+        + table(header, rows, aligned="llrrrr")
     )
 
 
@@ -193,7 +193,7 @@ def schemes(study: Study) -> str:
         "Schemes, and the standard deviation σ of the initial weights in each layer, pooled over "
         "seeds. It is computed from the 64 bins of `initial_histogram` in `layers.parquet` at level "
         "0, with Sheppard's correction for the width of a bin. Biases start at zero.\n\n"
-        + table(header, rows, numbers_from=2)
+        + table(header, rows, aligned="ll" + "r" * len(names))
     )
 
 

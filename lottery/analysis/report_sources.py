@@ -77,6 +77,27 @@ def rows_of(frame: pd.DataFrame, column: str, minus: bool = False) -> tuple[Row,
     )
 
 
+def cell_rows(
+    frame: pd.DataFrame, column: str, levels: tuple[int, ...], minus: bool = False
+) -> tuple[Row, ...]:
+    """A row per cell, with a value that was computed from several of its levels."""
+    columns = frame["seed"], frame["cell"], frame[column].astype("float64")
+    return tuple(
+        Row(int(seed), str(cell), levels, float(value), minus)
+        for seed, cell, value in zip(*columns, strict=True)
+    )
+
+
+def geometric(what: str, column: str, where: str, rows: Iterable[Row]) -> Source:
+    """A source of ratios: its values are, per seed, the geometric mean of its rows."""
+    rows = tuple(rows)
+    logs: dict[int, list[float]] = {}
+    for row in rows:
+        logs.setdefault(row.seed, []).append(math.log(row.value))
+    values = ((seed, math.exp(sum(v) / len(v))) for seed, v in sorted(logs.items()))
+    return Source(what, column, where, rows, tuple(values), "Means are geometric.")
+
+
 @dataclass
 class Sources:
     """Hands out numbers as links, and prints the appendix they lead to."""

@@ -1,0 +1,193 @@
+"""Do schemes differ? Declared contrasts with intervals, corrected tests and equivalence tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lottery.analysis.contrasts import Contrast, all_pairs, contrast_table, declared, scheme_effect
+from lottery.analysis.endpoints import endpoints, levels_above, margins
+from lottery.analysis.power import detectable, seeds_needed
+from lottery.analysis.report_document import between, number, p_value, plural, plus_minus, table
+from lottery.analysis.report_sources import Source, Sources, cell_rows, of_rows, rows_of
+from lottery.analysis.report_study import Study
+from lottery.analysis.style import seeds_text
+
+DENSE_ENOUGH = 0.05
+"""Weights remaining down to which the margin of equivalence was declared."""
+POWER = "80 %"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A number per ticket by which schemes are compared."""
+
+    title: str
+    column: str
+    frame: pd.DataFrame
+    """Rows of `endpoints.endpoints`, of tickets."""
+    levels: tuple[int, ...]
+    margin: float | None
+    """Smaller differences are negligible; in the column's unit."""
+    scale: float = 100
+    unit: str = "pp"
+
+    def table(self, contrasts: Sequence[Contrast]) -> pd.DataFrame:
+        """Every contrast with its tests, corrected over the contrasts of this endpoint."""
+        return contrast_table(self.frame, self.column, contrasts, self.margin)
+
+    def source(self, contrast: Contrast) -> Source:
+        """The cells on both sides of a contrast, for seeds that have all its schemes."""
+        frame = self.frame
+        seeds = set(contrast.values(frame, self.column).index)
+        frame = frame[frame["seed"].isin(seeds)]
+        sides = (
+            (frame[frame["init"].isin(inits)], minus)
+            for inits, minus in ((contrast.plus, False), (contrast.minus, True))
+        )
+        return of_rows(
+            f"Contrast of {self.title}: {contrast.name}",
+            self.column,
+            f"branch = ticket, computed per cell over its levels by `lottery.analysis.endpoints`: "
+            f"{', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
+            (row for side, minus in sides for row in cell_rows(side, self.column, self.levels, minus)),
+        )
+
+
+def compared(study: Study) -> list[Endpoint]:
+    """What schemes are compared by, the main endpoint first."""
+    levels = study.first_variant()
+    margin = margins(str(levels["model"].iloc[0])).equivalence
+    every, above = levels_above(levels, 0), levels_above(levels, DENSE_ENOUGH)
+    wanted: list[tuple[str, str, list[int], float | None, float, str]] = [
+        ("accuracy, mean of all pruned levels", "mean_accuracy", every, margin, 100, "pp"),
+        (f"accuracy, mean of pruned levels with at least {100 * DENSE_ENOUGH:g} % of the weights",
+         "mean_accuracy", above, margin, 100, "pp"),
+        ("accuracy less unpruned, mean of all pruned levels (area)", "area", every, margin, 100, "pp"),
+        ("critical density", "log2_critical_density", every, None, 1, "doublings"),
+    ]  # fmt: skip
+    found = []
+    for title, column, at, bound, scale, unit in wanted:
+        if not at or (column == "mean_accuracy" and at is above and above == every):
+            continue
+        frame = endpoints(levels, at=at)
+        frame = frame[frame["branch"] == "ticket"]
+        if len(frame):
+            found.append(Endpoint(title, column, frame, tuple(at), bound, scale, unit))
+    return found
+
+
+def contrasts(study: Study, sources: Sources) -> str:
+    """The declared contrasts of each endpoint, the one-way test, and all pairs."""
+    parts = []
+    declarations = declared(study.inits)
+    for endpoint in compared(study) if declarations else []:
+        rows = []
+        for contrast, row in zip(
+            declarations, endpoint.table(declarations).itertuples(), strict=True
+        ):
+            source, scale = endpoint.source(contrast), endpoint.scale
+            linked = [
+                plus_minus(source.interval(), scale, digits=3, sign=True),
+                between(row.bca_low, row.bca_high, scale, 3),
+                str(row.n),
+                p_value(row.t_p),
+                p_value(row.wilcoxon_p),
+                p_value(row.holm_p),
+                p_value(row.tost_p),
+            ]
+            cells = [sources.link(source, text) if text != "–" else text for text in linked]
+            rows.append([contrast.name, *cells, *_power(row, endpoint), row.verdict])
+        bound = (
+            f"TOST margin ±{number(endpoint.scale * endpoint.margin, 1)} {endpoint.unit}"
+            if endpoint.margin
+            else "no margin declared, so equivalence is not tested"
+        )
+        header = ["Contrast", f"Difference ({endpoint.unit}), 95 % t", "95 % BCa", "n", "p (t)",
+                  "p (Wilcoxon)", "p (Holm)", "p (TOST)", "Detectable", "Seeds for margin",
+                  "Verdict"]  # fmt: skip
+        parts.append(f"### {_heading(endpoint.title)}\n\n{bound.capitalize() if not endpoint.margin else bound}.")
+        parts[-1] += "\n\n" + table(header, rows, aligned="lrrrrrrrrrl") + _one_way(endpoint)
+    if not parts:
+        return ""
+    return _EXPLAINED + "\n\n" + "\n\n".join(parts) + _by_level(study, sources, declarations)
+
+
+_EXPLAINED = (
+    "Schemes under one seed share data and order of batches, so a contrast has one difference per "
+    "seed, and the seeds are the sample. *t*: mean ± half of the 95 % t-interval. *BCa*: bootstrap "
+    "interval, bias-corrected and accelerated; with five seeds it is too narrow. *Holm*: p of the t "
+    "test corrected for the number of contrasts of a table. With n = 5 the Wilcoxon test cannot go "
+    "below 0.0625. *TOST*: two one-sided tests; below 0.05 the schemes are shown to differ by less "
+    "than the margin, which a high p of the other tests does not show. *Detectable*: least "
+    f"difference that this many seeds find with a chance of {POWER}; *seeds for margin*: how many "
+    "it takes for a difference as large as the margin. Verdicts are at 5 % after Holm."
+)
+
+
+def _heading(title: str) -> str:
+    return title[0].upper() + title[1:]
+
+
+def _power(row: object, endpoint: Endpoint) -> list[str]:
+    """Detectable difference, and seeds needed to detect the margin."""
+    n, deviation = row.n, row.deviation  # type: ignore[attr-defined]
+    if n < 2 or not deviation > 0:
+        return ["–", "–"]
+    least = number(endpoint.scale * detectable(deviation, n), 2)
+    return [least, str(seeds_needed(deviation, endpoint.margin)) if endpoint.margin else "–"]
+
+
+def _one_way(endpoint: Endpoint) -> str:
+    """All schemes at once: analysis of variance with seeds as blocks, and every pair's TOST."""
+    effect = scheme_effect(endpoint.frame, endpoint.column)
+    pairs = all_pairs(endpoint.frame["init"])
+    if effect is None or len(pairs) < 2:
+        return ""
+    every = endpoint.table(pairs)
+    widest = every.loc[every["mean"].abs().idxmax()]
+    text = (
+        f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: F({effect.schemes - 1}, "
+        f"{(effect.schemes - 1) * (effect.seeds - 1)}) = {number(effect.f)}, p = {p_value(effect.p)}; "
+        f"the spread over seeds is the same in all schemes with p = {p_value(effect.spread_p)} "
+        f"(Brown-Forsythe). The widest of {len(pairs)} pairs is {widest['contrast']}, "
+        f"{number(endpoint.scale * widest['mean'], 3, sign=True)} {endpoint.unit}"
+    )
+    if endpoint.margin is None:
+        return f"{text}."
+    alike = int((every["tost_p"] < 0.05).sum())
+    return f"{text}; {alike} of the {len(pairs)} pairs are equivalent within the margin."
+
+
+def _by_level(study: Study, sources: Sources, declarations: list[Contrast]) -> str:
+    """Each contrast at each level, Holm's correction over all of them."""
+    tickets = study.first_variant().query("branch == 'ticket'")
+    results = contrast_table(tickets, "test_accuracy", declarations, by=("level",))
+    results = results.set_index(["level", "contrast"])
+    rows = []
+    for level, at_level in tickets.groupby("level"):
+        row = [str(level), f"{100 * at_level['weights_remaining'].mean():.3g}"]
+        for contrast in declarations:
+            test = results.loc[(level, contrast.name)]
+            seeds = at_level[at_level["seed"].isin(contrast.values(at_level, "test_accuracy").index)]
+            source = of_rows(
+                f"Contrast of test accuracy at a level: {contrast.name}, level {level}",
+                "test_accuracy",
+                f"branch = ticket, level = {level}",
+                (
+                    *rows_of(seeds[seeds["init"].isin(contrast.plus)], "test_accuracy"),
+                    *rows_of(seeds[seeds["init"].isin(contrast.minus)], "test_accuracy", True),
+                ),
+            )
+            row.append(sources.link(source, plus_minus(source.interval(), 100, sign=True)))
+            row += [p_value(test["t_p"]), p_value(test["holm_p"])]
+        rows.append(row)
+    header = ["Level", "Weights remaining (%)"]
+    for contrast in declarations:
+        header += [f"{contrast.name} (pp)", "p (t)", "p (Holm)"]
+    seeds_of = seeds_text([int(n) for n in results["n"]])
+    return (
+        f"\n\n### Contrasts level by level\n\nTest accuracy in percentage points, mean ± half of the "
+        f"95 % t-interval over {seeds_of}; Holm's correction over all {plural(len(results), 'test')} "
+        "of the table.\n\n" + table(header, rows, aligned="r" * len(header))
+    )
