@@ -11,12 +11,21 @@ from lottery.errors import StoreError
 
 TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
 
-_CELL = {"study": TEXT, "cell": TEXT, "init": TEXT, "seed": COUNT, "branch": TEXT, "draw": COUNT}
+_CELL = {
+    "study": TEXT,
+    "cell": TEXT,
+    "variant": TEXT,
+    "init": TEXT,
+    "seed": COUNT,
+    "branch": TEXT,
+    "draw": COUNT,
+}
 
 LEVELS = {
     "study": TEXT,
     "cell": TEXT,
     "model": TEXT,
+    "variant": TEXT,
     "init": TEXT,
     "seed": COUNT,
     "branch": TEXT,
@@ -91,6 +100,8 @@ def _read(study: str | Path, results: str | Path, name: str, types: dict[str, st
         raise StoreError(f"{path} is missing; {_remedy(path)}")
     try:
         frame = _read_csv(path, types) if path.suffix == ".csv" else pd.read_parquet(path)
+        if "variant" not in frame:  # written before studies had variants
+            frame["variant"] = "base"
         absent = [column for column in types if column not in frame]
         if absent:
             raise ValueError(f"no column {', '.join(absent)}")

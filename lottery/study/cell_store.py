@@ -85,10 +85,10 @@ class CellStore(Memory):
             int(path.stem.split("_")[1]) for path in self.folder.glob("level_*.safetensors")
         )
 
-    def masks(self, level: int) -> Masks:
-        """Masks of a finished level."""
+    def ticket(self, level: int) -> tuple[Masks, State]:
+        """Masks and trained weights of a finished level."""
         try:
-            return self._tensors(level)[0]
+            return self._tensors(level)
         except (SafetensorError, OSError) as error:
             raise StoreError(f"no masks of level {level} in {self.folder} ({error})") from error
 

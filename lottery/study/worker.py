@@ -249,9 +249,9 @@ def _walk(
     if cell.needs is None:
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
-    masks_at = store.cell(cell.needs).masks
+    ticket_at = store.cell(cell.needs).ticket
     return run_control(
-        cell.branch, model, data, masks_at, levels=cell.levels, draw=cell.draw, **common
+        cell.branch, model, data, ticket_at, levels=cell.levels, draw=cell.draw, **common
     )
 
 

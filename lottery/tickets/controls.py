@@ -37,6 +37,8 @@ class Draw:
     level: int
     initial: State
     """The ticket's own weights at initialisation."""
+    unpruned: Callable[[], State]
+    """The weights of its level 0, trained."""
 
     def address(self, purpose: str) -> tuple[Address, ...]:
         """Where this draw's randomness is found: another at each level and draw."""
@@ -77,12 +79,25 @@ def magnitude_at_init(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
     return _pruned("magnitude_at_init", ticket, draw), draw.initial
 
 
-def _pruned(criterion: str, ticket: Masks, draw: Draw) -> Masks:
+@CONTROLS.register
+def one_shot(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """Pruned by magnitude after level 0, straight to the ticket's layer densities (sec. 3)."""
+    return _pruned("magnitude", ticket, draw, draw.unpruned()), draw.initial
+
+
+def _pruned(criterion: str, ticket: Masks, draw: Draw, weights: State | None = None) -> Masks:
     """One ranking per draw, cut at the ticket's counts; the same at every level, so masks nest."""
     full = Masks({name: mask | ~mask for name, mask in ticket.items()})
     stream = generator(draw.seed, criterion, draw.draw)
     initial = draw.initial
-    return prune(full, initial, initial, ticket.remaining, criterion=criterion, generator=stream)
+    return prune(
+        full,
+        initial if weights is None else weights,
+        initial,
+        ticket.remaining,
+        criterion=criterion,
+        generator=stream,
+    )
 
 
 @walk
@@ -90,7 +105,7 @@ def run_control(
     control: str | Callable[[Masks, Draw], tuple[Masks, State]],
     model: nn.Module,
     data: Splits,
-    masks_at: Callable[[int], Masks],
+    ticket_at: Callable[[int], tuple[Masks, State]],
     *,
     levels: Iterable[int],
     init: str = "xavier_normal",
@@ -103,9 +118,9 @@ def run_control(
 ) -> Steps:
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
-    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, or a function.
-    masks_at: the ticket's masks at a level. init, seed: those of the ticket. draw: number of the
-    replicate under that seed.
+    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, or a
+    function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of the
+    ticket. draw: number of the replicate under that seed.
     """
     function = CONTROLS.resolve(control)
     check_engine(engine)
@@ -113,8 +128,9 @@ def run_control(
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
-        ticket = masks_at(level).to("cpu")
-        masks, weights = function(ticket, Draw(model, init, seed, draw, level, initial))
+        ticket = ticket_at(level)[0].to("cpu")
+        drawn = Draw(model, init, seed, draw, level, initial, lambda: ticket_at(0)[1])
+        masks, weights = function(ticket, drawn)
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)

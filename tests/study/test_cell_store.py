@@ -93,9 +93,9 @@ def test_a_levels_record_is_its_rows(store, level):
 
 def test_masks_alone_can_be_read(store, level):
     store.save_level(level)
-    assert same(dict(store.masks(7)), dict(level.masks))
+    assert same(dict(store.ticket(7)[0]), dict(level.masks))
     with pytest.raises(StoreError, match="no masks of level 8"):
-        store.masks(8)
+        store.ticket(8)
 
 
 def test_only_kept_weights_take_room(store, level):
