@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lottery.analysis import figures
+from lottery.analysis.report_answer import answer
 from lottery.analysis.report_accuracy import accuracy, controls
 from lottery.analysis.report_contrasts import contrasts
 from lottery.analysis.report_document import anchor
@@ -13,6 +14,7 @@ from lottery.analysis.report_making import again, limits
 from lottery.analysis.report_protocol import networks, protocol, schemes
 from lottery.analysis.report_sources import Sources
 from lottery.analysis.report_study import Study, load
+from lottery.analysis.report_variants import variants
 from lottery.errors import StoreError
 
 
@@ -36,6 +38,7 @@ def compose(study: Study, drawn: list[Path]) -> str:
     """The report in Markdown. drawn: the study's figures; sections without data are left out."""
     sources = Sources()
     sections = {
+        "Question and short answer": answer(study, [], "", sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
@@ -46,6 +49,7 @@ def compose(study: Study, drawn: list[Path]) -> str:
         "Robustness of each scheme": robustness(study, sources),
         "Do the schemes differ?": contrasts(study, sources),
         "Few weights left": sparse_outcomes(study, sources),
+        "Variants of the protocol": variants(study, sources),
         "Limits": limits(study),
         "How to make it again": again(study),
     }

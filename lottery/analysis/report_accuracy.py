@@ -68,7 +68,8 @@ def controls(study: Study, sources: Sources) -> str:
     return (
         "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± half "
         f"of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. Draws "
-        "and schemes of a seed are averaged first.\n\n" + table(header, rows, aligned="r" * len(header))
+        "and schemes of a seed are averaged first.\n\n"
+        + table(header, rows, aligned="r" * len(header))
     )
 
 

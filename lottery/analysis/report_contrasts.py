@@ -8,7 +8,15 @@ import pandas as pd
 from lottery.analysis.contrasts import Contrast, all_pairs, contrast_table, declared, scheme_effect
 from lottery.analysis.endpoints import endpoints, levels_above, margins
 from lottery.analysis.power import detectable, seeds_needed
-from lottery.analysis.report_document import between, number, p_value, plural, plus_minus, table
+from lottery.analysis.report_document import (
+    ABSENT,
+    between,
+    number,
+    p_value,
+    plural,
+    plus_minus,
+    table,
+)
 from lottery.analysis.report_sources import Source, Sources, cell_rows, of_rows, rows_of
 from lottery.analysis.report_study import Study
 from lottery.analysis.style import seeds_text
@@ -50,7 +58,11 @@ class Endpoint:
             self.column,
             f"branch = ticket, computed per cell over its levels by `lottery.analysis.endpoints`: "
             f"{', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
-            (row for side, minus in sides for row in cell_rows(side, self.column, self.levels, minus)),
+            (
+                row
+                for side, minus in sides
+                for row in cell_rows(side, self.column, self.levels, minus)
+            ),
         )
 
 
@@ -96,8 +108,9 @@ def contrasts(study: Study, sources: Sources) -> str:
                 p_value(row.holm_p),
                 p_value(row.tost_p),
             ]
-            cells = [sources.link(source, text) if text != "–" else text for text in linked]
-            rows.append([contrast.name, *cells, *_power(row, endpoint), row.verdict])
+            linked += _power(row, endpoint)
+            cells = [sources.link(source, text) if text != ABSENT else text for text in linked]
+            rows.append([contrast.name, *cells, row.verdict])
         bound = (
             f"TOST margin ±{number(endpoint.scale * endpoint.margin, 1)} {endpoint.unit}"
             if endpoint.margin
@@ -106,8 +119,12 @@ def contrasts(study: Study, sources: Sources) -> str:
         header = ["Contrast", f"Difference ({endpoint.unit}), 95 % t", "95 % BCa", "n", "p (t)",
                   "p (Wilcoxon)", "p (Holm)", "p (TOST)", "Detectable", "Seeds for margin",
                   "Verdict"]  # fmt: skip
-        parts.append(f"### {_heading(endpoint.title)}\n\n{bound.capitalize() if not endpoint.margin else bound}.")
-        parts[-1] += "\n\n" + table(header, rows, aligned="lrrrrrrrrrl") + _one_way(endpoint)
+        parts.append(
+            f"### {_heading(endpoint.title)}\n\n{bound.capitalize() if not endpoint.margin else bound}."
+        )
+        parts[-1] += (
+            "\n\n" + table(header, rows, aligned="lrrrrrrrrrl") + _one_way(endpoint, sources)
+        )
     if not parts:
         return ""
     return _EXPLAINED + "\n\n" + "\n\n".join(parts) + _by_level(study, sources, declarations)
@@ -133,28 +150,38 @@ def _power(row: object, endpoint: Endpoint) -> list[str]:
     """Detectable difference, and seeds needed to detect the margin."""
     n, deviation = row.n, row.deviation  # type: ignore[attr-defined]
     if n < 2 or not deviation > 0:
-        return ["–", "–"]
+        return [ABSENT, ABSENT]
     least = number(endpoint.scale * detectable(deviation, n), 2)
-    return [least, str(seeds_needed(deviation, endpoint.margin)) if endpoint.margin else "–"]
+    return [least, str(seeds_needed(deviation, endpoint.margin)) if endpoint.margin else ABSENT]
 
 
-def _one_way(endpoint: Endpoint) -> str:
+def _one_way(endpoint: Endpoint, sources: Sources) -> str:
     """All schemes at once: analysis of variance with seeds as blocks, and every pair's TOST."""
     effect = scheme_effect(endpoint.frame, endpoint.column)
     pairs = all_pairs(endpoint.frame["init"])
     if effect is None or len(pairs) < 2:
         return ""
     every = endpoint.table(pairs)
-    widest = every.loc[every["mean"].abs().idxmax()]
+    widest = pairs[int(every["mean"].abs().idxmax())]
+    whole = of_rows(
+        f"All schemes at once: {endpoint.title}",
+        endpoint.column,
+        "branch = ticket, computed per cell over its levels by `lottery.analysis.endpoints`",
+        cell_rows(endpoint.frame, endpoint.column, endpoint.levels),
+    )
+    freedom = f"{effect.schemes - 1}, {(effect.schemes - 1) * (effect.seeds - 1)}"
+    f_test = f"F({freedom}) = {number(effect.f)}, p = {p_value(effect.p)}"
+    source = endpoint.source(widest)
+    gap = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
     text = (
-        f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: F({effect.schemes - 1}, "
-        f"{(effect.schemes - 1) * (effect.seeds - 1)}) = {number(effect.f)}, p = {p_value(effect.p)}; "
-        f"the spread over seeds is the same in all schemes with p = {p_value(effect.spread_p)} "
-        f"(Brown-Forsythe). The widest of {len(pairs)} pairs is {widest['contrast']}, "
-        f"{number(endpoint.scale * widest['mean'], 3, sign=True)} {endpoint.unit}"
+        f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: {sources.link(whole, f_test)}; "
+        f"Brown-Forsythe test of equal spread over seeds: p = {p_value(effect.spread_p)}. The pair "
+        f"furthest apart, of {len(pairs)}, is {widest.name}: {sources.link(source, gap)}"
     )
     if endpoint.margin is None:
-        return f"{text}."
+        censored = int(endpoint.frame["censored"].sum())
+        note = f"; {censored} of {len(endpoint.frame)} tickets never fall so low, which makes differences look smaller"
+        return f"{text}{note if censored else ''}."
     alike = int((every["tost_p"] < 0.05).sum())
     return f"{text}; {alike} of the {len(pairs)} pairs are equivalent within the margin."
 
@@ -169,7 +196,9 @@ def _by_level(study: Study, sources: Sources, declarations: list[Contrast]) -> s
         row = [str(level), f"{100 * at_level['weights_remaining'].mean():.3g}"]
         for contrast in declarations:
             test = results.loc[(level, contrast.name)]
-            seeds = at_level[at_level["seed"].isin(contrast.values(at_level, "test_accuracy").index)]
+            seeds = at_level[
+                at_level["seed"].isin(contrast.values(at_level, "test_accuracy").index)
+            ]
             source = of_rows(
                 f"Contrast of test accuracy at a level: {contrast.name}, level {level}",
                 "test_accuracy",
@@ -179,8 +208,8 @@ def _by_level(study: Study, sources: Sources, declarations: list[Contrast]) -> s
                     *rows_of(seeds[seeds["init"].isin(contrast.minus)], "test_accuracy", True),
                 ),
             )
-            row.append(sources.link(source, plus_minus(source.interval(), 100, sign=True)))
-            row += [p_value(test["t_p"]), p_value(test["holm_p"])]
+            texts = plus_minus(source.interval(), 100, sign=True), test["t_p"], test["holm_p"]
+            row += [sources.link(source, t if isinstance(t, str) else p_value(t)) for t in texts]
         rows.append(row)
     header = ["Level", "Weights remaining (%)"]
     for contrast in declarations:

@@ -70,23 +70,23 @@ def between(low: float, high: float, scale: float = 1, digits: int = 2) -> str:
 
 
 def p_value(p: float) -> str:
-    """Two digits, and never 0.
+    """Two or three digits, and never 0.
 
-    >>> p_value(0.0312), p_value(0.0002), p_value(float("nan"))
-    ('0.031', '< 0.001', '–')
+    >>> p_value(0.0312), p_value(0.5), p_value(0.0002), p_value(float("nan"))
+    ('0.031', '0.50', '< 0.001', '–')
     """
     if math.isnan(p):
         return ABSENT
-    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
 def listed(items: Iterable[str]) -> str:
     """Words in a row.
 
-    >>> listed(["a", "b", "c"]), listed(["a"])
-    ('a, b and c', 'a')
+    >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
+    ('a, b and c', 'a', '')
     """
-    *most, last = items
+    *most, last = list(items) or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 

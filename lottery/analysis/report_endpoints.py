@@ -25,25 +25,31 @@ def robustness(study: Study, sources: Sources) -> str:
     for init in [init for init in study.inits if init in set(frame["init"])]:
         own = frame[frame["init"] == init]
         area, density = (_of_cells(study, own, name, init) for name in ("area", "critical_density"))
-        collapsed = _of_cells(study, own.assign(collapsed=own["collapse_density"].notna()), "collapsed", init)
+        quartiles = own["critical_density"].quantile([0.25, 0.5, 0.75]).to_list()
+        bound = "≤ " if own.loc[own["critical_density"] <= quartiles[1], "censored"].any() else ""
+        collapsed = _of_cells(
+            study, own.assign(collapsed=own["collapse_density"].notna()), "collapsed", init
+        )
         rows.append([
             scheme_name(init),
             sources.link(area, plus_minus(area.interval(), 100, sign=True)),
-            sources.link(density, _ratio(density, 100, "")),
+            sources.link(density, f"{bound}{number(100 * quartiles[1])}"),
+            sources.link(density, between(quartiles[0], quartiles[2], 100)),
             sources.link(density, f"{int(own['censored'].sum())} of {len(own)}"),
             sources.link(collapsed, f"{int(own['collapse_density'].notna().sum())} of {len(own)}"),
         ])  # fmt: skip
-    header = ["Scheme", "Area (pp)", "Critical density (% of the weights)", "Not reached", "Collapsed"]
+    header = ["Scheme", "Area (pp)", "Critical density, median (%)", "Quartiles (%)", "Not reached",
+              "Collapsed"]  # fmt: skip
     first, last = int(frame["first_level"].iloc[0]), int(frame["last_level"].iloc[0])
     return (
         f"Per ticket, then over {seeds_text(frame.groupby('init')['seed'].nunique())}. *Area*: test "
         f"accuracy less that of the unpruned network of the same seed, mean over levels {first} to "
         f"{last}, ± half of the 95 % t-interval. *Critical density*: weights remaining at which "
         f"accuracy first falls {100 * drop:g} points below unpruned, log-linear between levels; "
-        "geometric mean and 95 % t-interval of the logarithms. *Not reached*: tickets that never fall "
-        "so low; their critical density is lower than the last level, which is counted in its place. "
+        "median and quartiles, as it may be far higher for single tickets. *Not reached*: tickets that "
+        "never fall so low; theirs is lower than the last level, which is counted in its place (≤). "
         "*Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
-        + table(header, rows, aligned="lrrrr")
+        + table(header, rows, aligned="lrrrrr")
     )
 
 
@@ -90,7 +96,9 @@ def sparse_outcomes(study: Study, sources: Sources) -> str:
         return ""
     rows = []
     order = {init: place for place, init in enumerate(study.inits)}
-    for row in found.sort_values(["level", "init"], key=lambda c: c.map(order).fillna(c)).itertuples():
+    for row in found.sort_values(
+        ["level", "init"], key=lambda c: c.map(order).fillna(c)
+    ).itertuples():
         own = tickets[(tickets["level"] == row.level) & (tickets["init"] == row.init)]
         source = of_rows(
             f"Test accuracy: {scheme_name(row.init)}, level {row.level}",
@@ -106,7 +114,14 @@ def sparse_outcomes(study: Study, sources: Sources) -> str:
             sources.link(source, between(row.q25, row.q75, 100, 2)),
             sources.link(source, f"{round(row.collapsed * row.n)} of {row.n}"),
         ])  # fmt: skip
-    header = ["Level", "Weights remaining (%)", "Scheme", "Median (%)", "Quartiles (%)", "Collapsed"]
+    header = [
+        "Level",
+        "Weights remaining (%)",
+        "Scheme",
+        "Median (%)",
+        "Quartiles (%)",
+        "Collapsed",
+    ]
     return (
         f"Below {100 * SPARSE:g} % of the weights, and wherever a network collapsed, outcomes can be of "
         "two kinds, and a mean describes neither: median and quartiles of test accuracy over seeds.\n\n"
@@ -115,20 +130,16 @@ def sparse_outcomes(study: Study, sources: Sources) -> str:
 
 
 def _of_cells(study: Study, frame: pd.DataFrame, column: str, init: str) -> Source:
-    levels = study.levels[study.levels["cell"].isin(frame["cell"])]["level"].unique()
-    pruned = tuple(sorted(int(level) for level in levels if level > 0))
-    make = geometric if column == "critical_density" else of_rows
-    return make(
+    return of_rows(
         f"Robustness: {column.replace('_', ' ')}, {scheme_name(init)}",
         column,
         f"branch = ticket, init = {init}; computed per cell from level 0 and its pruned levels by "
         "`lottery.analysis.endpoints`",
-        cell_rows(frame, column, pruned),
+        cell_rows(frame, column, study.pruned_levels(frame)),
     )
 
 
-def _ratio(source: Source, scale: float = 1, unit: str = "×") -> str:
+def _ratio(source: Source) -> str:
     """Geometric mean with its interval."""
-    mean, low, high, _ = geometric_interval(value for _, value in source.values)
-    bounds = f" ({between(low, high, scale, 2)})" if low == low else ""
-    return f"{number(scale * mean)}{unit}{bounds}"
+    mean, low, high, n = geometric_interval(value for _, value in source.values)
+    return f"{number(mean)}×" + (f" ({between(low, high)})" if n > 1 else "")

@@ -44,12 +44,15 @@ class Study:
         """Levels of the first variant, with which the others are compared."""
         return self.levels[self.levels["variant"] == self.variants[0]]
 
+    def pruned_levels(self, cells: pd.DataFrame) -> tuple[int, ...]:
+        """Levels from 1 on of which there are rows for the cells of a table."""
+        levels = self.levels.loc[self.levels["cell"].isin(cells["cell"]), "level"].unique()
+        return tuple(sorted(int(level) for level in levels if level > 0))
+
 
 def load(study: str | Path, results: str | Path = "results") -> Study:
     """Read a study named by its folder under `results`, or by a path to such a folder."""
     levels = frames.levels(study, results)
-    if "variant" not in levels:
-        levels = levels.assign(variant="base")
     folder = next(
         place for place in (Path(results) / study, Path(study)) if (place / "levels.csv").is_file()
     )
