@@ -11,8 +11,8 @@ from lottery.errors import LotteryError
 def main(arguments: list[str] | None = None) -> int:
     """Report on each study; a study that cannot be reported is named and the others go on."""
     parser = argparse.ArgumentParser(
-        description="Write report.md and a self-contained report.html into each study's folder, and "
-        "the figures they show, from the study's tables alone.",
+        description="Write report.md and a self-contained report.html into each study's folder, "
+        "and the figures they show into the plots folder, from the study's tables alone.",
         epilog="example: python experiments/report.py lenet original-2020",
     )
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""The report of a study: one Markdown file, and the same as one HTML file, from its tables alone."""
+"""The report of a study, in Markdown and as one HTML file, from its tables alone."""
 
 from pathlib import Path
 
 from lottery.analysis import figures
-from lottery.analysis.report_answer import answer
 from lottery.analysis.report_accuracy import accuracy, controls
+from lottery.analysis.report_answer import answer
 from lottery.analysis.report_contrasts import contrasts
 from lottery.analysis.report_document import anchor
 from lottery.analysis.report_endpoints import robustness, sparse_outcomes, speed
@@ -63,9 +63,9 @@ def compose(study: Study, drawn: list[Path]) -> str:
 
 def _appendix(sources: Sources) -> str:
     return (
-        "Each entry names a table of this study's folder, which of its rows were taken, and per seed "
-        "the value, the cell (column `cell`) and the level that it stands in. What is subtracted has "
-        "a minus sign.\n\n" + sources.appendix()
+        "Each entry names a table of this study's folder, which of its rows were taken, and per "
+        "seed the value, the cell (column `cell`) and the level that it stands in. What is "
+        "subtracted has a minus sign.\n\n" + sources.appendix()
     )
 
 

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from lottery.analysis.report_document import listed, number, plus_minus, table
+from lottery.analysis.report_document import listed, plus_minus, table
 from lottery.analysis.report_sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report_study import Study
-from lottery.analysis.statistics import Interval
 from lottery.analysis.style import branch_look, scheme_name, seeds_text
 
 ACCURACY = "test_accuracy"
@@ -36,9 +35,9 @@ def accuracy(study: Study, sources: Sources) -> str:
     header += ["All schemes"] if len(inits) > 1 else []
     header += ["Unpruned, same total steps"] if len(dense) else []
     return (
-        f"Test accuracy (%) at the end of a level, mean ± half of the 95 % t-interval over "
-        f"{seeds_text(counts)}. Where schemes are pooled, the schemes of a seed are averaged first. "
-        "Every number leads to the rows that it comes from.\n\n"
+        "Test accuracy (%) at the end of a level, mean ± half of the 95 % t-interval over "
+        f"{seeds_text(counts)}. Where schemes are pooled, the schemes of a seed are averaged "
+        "first. Every number leads to the rows that it comes from.\n\n"
         + table(header, rows, aligned="r" * len(header))
     )
 
@@ -66,9 +65,9 @@ def controls(study: Study, sources: Sources) -> str:
         rows.append(row)
     header = ["Level", "Weights remaining (%)", *(branch_look(branch)[0] for branch in branches)]
     return (
-        "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± half "
-        f"of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. Draws "
-        "and schemes of a seed are averaged first.\n\n"
+        "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± "
+        f"half of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. "
+        "Draws and schemes of a seed are averaged first.\n\n"
         + table(header, rows, aligned="r" * len(header))
     )
 

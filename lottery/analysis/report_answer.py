@@ -1,9 +1,10 @@
 """The question, and a short answer in words made of the numbers below it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from lottery.analysis import report_verdicts
-from lottery.analysis.contrasts import declared
+from lottery.analysis.contrasts import Contrast, declared
 from lottery.analysis.report_contrasts import Endpoint, compared
 from lottery.analysis.report_document import listed, number, p_value, plus_minus
 from lottery.analysis.report_sources import Sources
@@ -12,9 +13,9 @@ from lottery.analysis.style import scheme_name
 from lottery.analysis.verdicts import Verdict
 
 QUESTION = (
-    "**How do initialisation schemes change a network's robustness to pruning, and why?** Robust is a "
-    "network that keeps its test accuracy as its weights are removed, level by level, and it goes back "
-    "to where it started."
+    "**How do initialisation schemes change a network's robustness to pruning, and why?** Robust "
+    "is a network that keeps its test accuracy as its weights are removed, level by level, and it "
+    "goes back to where it started."
 )
 
 
@@ -30,8 +31,8 @@ def _schemes(study: Study, sources: Sources) -> str:
     names = listed(scheme_name(init) for init in study.inits)
     if not contrasts or not endpoints:
         return (
-            f"**Does initialisation change robustness here?** This study cannot say: it has {names}, "
-            "and no two schemes whose comparison is declared."
+            "**Does initialisation change robustness here?** This study cannot say: it has "
+            f"{names}, and no two schemes whose comparison is declared."
         )
     main = endpoints[0]
     results = main.table(contrasts)
@@ -56,7 +57,7 @@ def _schemes(study: Study, sources: Sources) -> str:
     )
 
 
-def _contrast(endpoint: Endpoint, contrast, row, sources: Sources) -> str:  # type: ignore[no-untyped-def]
+def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:
     source = endpoint.source(contrast)
     text = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
     tests = f"n = {row.n}, Holm-corrected p = {p_value(row.holm_p)}, TOST p = {p_value(row.tost_p)}"

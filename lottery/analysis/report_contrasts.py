@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from lottery.analysis.report_document import (
     plus_minus,
     table,
 )
-from lottery.analysis.report_sources import Source, Sources, cell_rows, of_rows, rows_of
+from lottery.analysis.report_sources import Row, Source, Sources, cell_rows, of_rows, rows_of
 from lottery.analysis.report_study import Study
 from lottery.analysis.style import seeds_text
 
@@ -45,25 +46,26 @@ class Endpoint:
         return contrast_table(self.frame, self.column, contrasts, self.margin)
 
     def source(self, contrast: Contrast) -> Source:
-        """The cells on both sides of a contrast, for seeds that have all its schemes."""
-        frame = self.frame
-        seeds = set(contrast.values(frame, self.column).index)
-        frame = frame[frame["seed"].isin(seeds)]
-        sides = (
-            (frame[frame["init"].isin(inits)], minus)
-            for inits, minus in ((contrast.plus, False), (contrast.minus, True))
-        )
+        """The cells on both sides of a contrast."""
         return of_rows(
             f"Contrast of {self.title}: {contrast.name}",
             self.column,
-            f"branch = ticket, computed per cell over its levels by `lottery.analysis.endpoints`: "
+            "branch = ticket, computed per cell over its levels: "
             f"{', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
-            (
-                row
-                for side, minus in sides
-                for row in cell_rows(side, self.column, self.levels, minus)
-            ),
+            contrast_rows(contrast, self.frame, self.column, self.levels),
         )
+
+
+def contrast_rows(
+    contrast: Contrast, frame: pd.DataFrame, column: str, levels: tuple[int, ...]
+) -> list[Row]:
+    """Cells on both sides, of the seeds that have all the schemes of the contrast."""
+    frame = frame[frame["seed"].isin(contrast.values(frame, column).index)]
+    return [
+        row
+        for inits, minus in ((contrast.plus, False), (contrast.minus, True))
+        for row in cell_rows(frame[frame["init"].isin(inits)], column, levels, minus)
+    ]
 
 
 def compared(study: Study) -> list[Endpoint]:
@@ -114,17 +116,14 @@ def contrasts(study: Study, sources: Sources) -> str:
         bound = (
             f"TOST margin ±{number(endpoint.scale * endpoint.margin, 1)} {endpoint.unit}"
             if endpoint.margin
-            else "no margin declared, so equivalence is not tested"
+            else "No margin declared, so equivalence is not tested"
         )
         header = ["Contrast", f"Difference ({endpoint.unit}), 95 % t", "95 % BCa", "n", "p (t)",
                   "p (Wilcoxon)", "p (Holm)", "p (TOST)", "Detectable", "Seeds for margin",
                   "Verdict"]  # fmt: skip
-        parts.append(
-            f"### {_heading(endpoint.title)}\n\n{bound.capitalize() if not endpoint.margin else bound}."
-        )
-        parts[-1] += (
-            "\n\n" + table(header, rows, aligned="lrrrrrrrrrl") + _one_way(endpoint, sources)
-        )
+        heading = endpoint.title[0].upper() + endpoint.title[1:]
+        body = table(header, rows, aligned="lrrrrrrrrrl") + _one_way(endpoint, sources)
+        parts.append(f"### {heading}\n\n{bound}.\n\n{body}")
     if not parts:
         return ""
     return _EXPLAINED + "\n\n" + "\n\n".join(parts) + _by_level(study, sources, declarations)
@@ -132,23 +131,20 @@ def contrasts(study: Study, sources: Sources) -> str:
 
 _EXPLAINED = (
     "Schemes under one seed share data and order of batches, so a contrast has one difference per "
-    "seed, and the seeds are the sample. *t*: mean ± half of the 95 % t-interval. *BCa*: bootstrap "
-    "interval, bias-corrected and accelerated; with five seeds it is too narrow. *Holm*: p of the t "
-    "test corrected for the number of contrasts of a table. With n = 5 the Wilcoxon test cannot go "
-    "below 0.0625. *TOST*: two one-sided tests; below 0.05 the schemes are shown to differ by less "
-    "than the margin, which a high p of the other tests does not show. *Detectable*: least "
-    f"difference that this many seeds find with a chance of {POWER}; *seeds for margin*: how many "
-    "it takes for a difference as large as the margin. Verdicts are at 5 % after Holm."
+    "seed, and the seeds are the sample. *t*: mean ± half of the 95 % t-interval. *BCa*: "
+    "bootstrap interval, bias-corrected and accelerated; with five seeds it is too narrow. "
+    "*Holm*: p of the t test corrected for the number of contrasts of a table. With n = 5 the "
+    "Wilcoxon test cannot go below 0.0625. *TOST*: two one-sided tests; below 0.05 the schemes "
+    "are shown to differ by less than the margin, which a high p of the other tests does not "
+    f"show. *Detectable*: least difference that this many seeds find with a chance of {POWER}; "
+    "*seeds for margin*: how many it takes for a difference as large as the margin. Verdicts are "
+    "at 5 % after Holm."
 )
 
 
-def _heading(title: str) -> str:
-    return title[0].upper() + title[1:]
-
-
-def _power(row: object, endpoint: Endpoint) -> list[str]:
+def _power(row: Any, endpoint: Endpoint) -> list[str]:
     """Detectable difference, and seeds needed to detect the margin."""
-    n, deviation = row.n, row.deviation  # type: ignore[attr-defined]
+    n, deviation = row.n, row.deviation
     if n < 2 or not deviation > 0:
         return [ABSENT, ABSENT]
     least = number(endpoint.scale * detectable(deviation, n), 2)
@@ -174,14 +170,17 @@ def _one_way(endpoint: Endpoint, sources: Sources) -> str:
     source = endpoint.source(widest)
     gap = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
     text = (
-        f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: {sources.link(whole, f_test)}; "
-        f"Brown-Forsythe test of equal spread over seeds: p = {p_value(effect.spread_p)}. The pair "
-        f"furthest apart, of {len(pairs)}, is {widest.name}: {sources.link(source, gap)}"
+        f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: "
+        f"{sources.link(whole, f_test)}; Brown-Forsythe test of equal spread over seeds: p = "
+        f"{p_value(effect.spread_p)}. The pair furthest apart, of {len(pairs)}, is {widest.name}: "
+        f"{sources.link(source, gap)}"
     )
     if endpoint.margin is None:
         censored = int(endpoint.frame["censored"].sum())
-        note = f"; {censored} of {len(endpoint.frame)} tickets never fall so low, which makes differences look smaller"
-        return f"{text}{note if censored else ''}."
+        if censored:
+            count = f"{censored} of {plural(len(endpoint.frame), 'ticket')}"
+            text += f"; {count} never fall so low, which hides differences"
+        return f"{text}."
     alike = int((every["tost_p"] < 0.05).sum())
     return f"{text}; {alike} of the {len(pairs)} pairs are equivalent within the margin."
 
@@ -216,7 +215,8 @@ def _by_level(study: Study, sources: Sources, declarations: list[Contrast]) -> s
         header += [f"{contrast.name} (pp)", "p (t)", "p (Holm)"]
     seeds_of = seeds_text([int(n) for n in results["n"]])
     return (
-        f"\n\n### Contrasts level by level\n\nTest accuracy in percentage points, mean ± half of the "
-        f"95 % t-interval over {seeds_of}; Holm's correction over all {plural(len(results), 'test')} "
-        "of the table.\n\n" + table(header, rows, aligned="r" * len(header))
+        "\n\n### Contrasts level by level\n\nTest accuracy in percentage points, mean ± half of "
+        f"the 95 % t-interval over {seeds_of}; Holm's correction over all "
+        f"{plural(len(results), 'test')} of the "
+        "table.\n\n" + table(header, rows, aligned="r" * len(header))
     )

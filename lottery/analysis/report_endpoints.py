@@ -42,13 +42,13 @@ def robustness(study: Study, sources: Sources) -> str:
               "Collapsed"]  # fmt: skip
     first, last = int(frame["first_level"].iloc[0]), int(frame["last_level"].iloc[0])
     return (
-        f"Per ticket, then over {seeds_text(frame.groupby('init')['seed'].nunique())}. *Area*: test "
-        f"accuracy less that of the unpruned network of the same seed, mean over levels {first} to "
-        f"{last}, ± half of the 95 % t-interval. *Critical density*: weights remaining at which "
-        f"accuracy first falls {100 * drop:g} points below unpruned, log-linear between levels; "
-        "median and quartiles, as it may be far higher for single tickets. *Not reached*: tickets that "
-        "never fall so low; theirs is lower than the last level, which is counted in its place (≤). "
-        "*Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
+        f"Per ticket, then over {seeds_text(frame.groupby('init')['seed'].nunique())}. *Area*: "
+        "test accuracy less that of the unpruned network of the same seed, mean over levels "
+        f"{first} to {last}, ± half of the 95 % t-interval. *Critical density*: weights remaining "
+        f"at which accuracy first falls {100 * drop:g} points below unpruned, log-linear between "
+        "levels; median and quartiles, as it may be far higher for single tickets. *Not reached*: "
+        "tickets that never fall so low; theirs is lower than the last level, which is counted in "
+        "its place (≤). *Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
         + table(header, rows, aligned="lrrrrr")
     )
 
@@ -70,8 +70,8 @@ def speed(study: Study, sources: Sources) -> str:
             source = geometric(
                 f"Early-stop speed-up: {branch_look(branch)[0]}, level {level}",
                 "speed_up",
-                f"branch = {branch}, level = {level}: `early_stop_step` of level 0 of the ticket of "
-                "the same scheme and seed, divided by that of the row",
+                f"branch = {branch}, level = {level}: `early_stop_step` of level 0 of the ticket "
+                "of the same scheme and seed, divided by that of the row",
                 rows_of(own, "speed_up"),
             )
             row.append(sources.link(source, _ratio(source)) if len(own) else "")
@@ -79,9 +79,9 @@ def speed(study: Study, sources: Sources) -> str:
     header = ["Level", "Weights remaining (%)", *(branch_look(name)[0] for name in branches)]
     seeds = seeds_text(ratios.groupby(["branch", "level"])["seed"].nunique())
     return (
-        "Early-stop step of the unpruned network over that of the level: above 1 the level is sooner. "
-        f"Geometric mean and 95 % t-interval of the logarithms over {seeds}; schemes and draws of a "
-        "seed are averaged first.\n\n" + table(header, rows, aligned="r" * len(header))
+        "Early-stop step of the unpruned network over that of the level: above 1 the level is "
+        f"sooner. Geometric mean and 95 % t-interval of the logarithms over {seeds}; schemes and "
+        "draws of a seed are averaged first.\n\n" + table(header, rows, aligned="r" * len(header))
     )
 
 
@@ -123,9 +123,9 @@ def sparse_outcomes(study: Study, sources: Sources) -> str:
         "Collapsed",
     ]
     return (
-        f"Below {100 * SPARSE:g} % of the weights, and wherever a network collapsed, outcomes can be of "
-        "two kinds, and a mean describes neither: median and quartiles of test accuracy over seeds.\n\n"
-        + table(header, rows, aligned="rrlrrr")
+        f"Below {100 * SPARSE:g} % of the weights, and wherever a network collapsed, outcomes can "
+        "be of two kinds, and a mean describes neither: median and quartiles of test accuracy "
+        "over seeds.\n\n" + table(header, rows, aligned="rrlrrr")
     )
 
 

@@ -5,16 +5,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _CAPTIONS = {
-    "accuracy_by_weights": "Test accuracy at the end of each level against weights remaining. Dashed: "
-    "the unpruned network after one level; dotted, where there is one: the unpruned network trained on.",
+    "accuracy_by_variant": "Test accuracy at the end of each level against weights remaining, a "
+    "panel per variant of the protocol.",
+    "variant_differences": "Each variant less the first at the same level, paired by scheme and "
+    "seed.",
+    "accuracy_by_weights": "Test accuracy at the end of each level against weights remaining. "
+    "Dashed: the unpruned network after one level; dotted, where there is one: the unpruned "
+    "network trained on.",
     "controls_by_weights": "Tickets and their controls at the same weights remaining, on a scale "
     "spaced by the logarithm of the error.",
-    "early_stop_by_weights": "Step of least validation loss within each level: the lower, the faster "
-    "the network learns.",
+    "early_stop_by_weights": "Step of least validation loss within each level: the lower, the "
+    "faster the network learns.",
     "accuracy_before_prunes": "Test accuracy at the last evaluation before each prune, against "
     "training steps of all levels together.",
-    "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, prune, "
-    "go back to the initial weights.",
+    "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, "
+    "prune, go back to the initial weights.",
     "density_by_layer": "Weights remaining in each layer against weights remaining in all.",
     "first_layer_masks": "Where the first layer keeps its weights: share of kept weights at each "
     "input pixel.",

@@ -12,13 +12,13 @@ def limits(study: Study) -> str:
     seeds = levels["seed"].nunique()
     steps = int(levels["steps"].max())
     points = [
-        f"{plural(seeds, 'seed')} per scheme. Intervals hold over seeds for this network, this data "
-        "set and this training; they say nothing about others.",
+        f"{plural(seeds, 'seed')} per scheme. Intervals hold over seeds for this network, this "
+        "data set and this training; they say nothing about others.",
         _evaluations(study),
         _unfinished(study),
         _engines(study),
-        f"The longest level has {steps:,} steps. A level this long decides what a ticket can reach; "
-        "published figures with other lengths are compared with care.",
+        f"The longest level has {steps:,} steps. A level this long decides what a ticket can "
+        "reach; published figures with other lengths are compared with care.",
     ]
     model = str(levels["model"].iloc[0])
     if "width" in model:
@@ -57,7 +57,8 @@ def _unfinished(study: Study) -> str:
     short = counts[counts < wanted]
     if short.empty:
         return ""
-    return f"{plural(len(short), 'ticket')} of {len(counts)} end before the last level: {listed(f'`{c}`' for c in short.index)}."
+    named = listed(f"`{cell}`" for cell in short.index)
+    return f"{len(short)} of {plural(len(counts), 'ticket')} end before the last level: {named}."
 
 
 def _engines(study: Study) -> str:

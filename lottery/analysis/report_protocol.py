@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.report_document import listed, number, plural, table
+from lottery.analysis.report_document import listed, plural, table
 from lottery.analysis.report_study import Study
 from lottery.analysis.style import branch_look, scheme_name
 from lottery.errors import LotteryError
@@ -44,9 +44,10 @@ def protocol(study: Study) -> str:
         [
             "Levels",
             f"0 (unpruned) to {int(study.levels['level'].max())}, "
-            f"{100 * study.levels['weights_remaining'].min():.3g} % of the weights remaining at the last",
+            f"{100 * study.levels['weights_remaining'].min():.3g} % of the weights remaining at "
+            "the last",
         ],
-        ["Pruning between levels", _pruning(prune)],
+        ["Pruning between levels", _pruning(prune, set(study.layers["kind"]))],
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -65,7 +66,8 @@ def protocol(study: Study) -> str:
 
 def _training(train: dict[str, Any], study: Study) -> str:
     steps = sorted(set(study.levels["steps"]))
-    text = f"{_length(train['duration'])} ({listed(f'{n:,}' for n in steps)} steps of {train['batch_size']} images)"
+    counted = f"{listed(f'{n:,}' for n in steps)} steps of {train['batch_size']} images"
+    text = f"{_length(train['duration'])} ({counted})"
     name = {"adam": "Adam", "sgd": "SGD"}.get(train["optimizer"], train["optimizer"])
     text += f", {name} at learning rate {train['lr']:g}"
     if train.get("momentum"):
@@ -81,14 +83,20 @@ def _training(train: dict[str, Any], study: Study) -> str:
     return text
 
 
-def _pruning(prune: dict[str, Any]) -> str:
-    linear, conv = prune["linear_rate"], prune["conv_rate"]
-    output = prune["output_rate"] if prune["output_rate"] is not None else linear / 2
+def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
+    linear, output = prune["linear_rate"], prune["output_rate"]
+    rates = {
+        "conv": (prune["conv_rate"], "convolutions"),
+        "linear": (linear, "linear layers"),
+        "output": (linear / 2 if output is None else output, "the output layer"),
+    }
+    shares = listed(
+        f"{100 * rate:g} % in {where}" for kind, (rate, where) in rates.items() if kind in kinds
+    )
     where = "within each layer" if prune["scope"] == "layer" else "over all layers together"
     return (
-        f"by {prune['criterion'].replace('_', ' ')}, {where}: of the weights that remain "
-        f"{100 * linear:g} % in linear layers, {100 * conv:g} % in convolutions, {100 * output:g} % "
-        f"in the output layer; biases {'too' if prune.get('biases') else 'never'}"
+        f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} of the weights that "
+        f"remain; biases {'too' if prune.get('biases') else 'never'}"
     )
 
 
@@ -166,9 +174,9 @@ def networks(study: Study) -> str:
         f"Kept at level {last['level'].max()}",
     ]
     return (
-        f"{models}: prunable weights, from `layers.parquet`. *Inputs of a unit* is its fan-in, in a "
-        "convolution channels times kernel area; the last column is a mean over schemes and seeds.\n\n"
-        + table(header, rows, aligned="llrrrr")
+        f"{models}: prunable weights, from `layers.parquet`. *Inputs of a unit* is its fan-in, in "
+        "a convolution channels times kernel area; the last column is a mean over schemes and "
+        "seeds.\n\n" + table(header, rows, aligned="llrrrr")
     )
 
 
@@ -191,8 +199,8 @@ def schemes(study: Study) -> str:
     ]
     return (
         "Schemes, and the standard deviation σ of the initial weights in each layer, pooled over "
-        "seeds. It is computed from the 64 bins of `initial_histogram` in `layers.parquet` at level "
-        "0, with Sheppard's correction for the width of a bin. Biases start at zero.\n\n"
+        "seeds. It is computed from the 64 bins of `initial_histogram` in `layers.parquet` at "
+        "level 0, with Sheppard's correction for the width of a bin. Biases start at zero.\n\n"
         + table(header, rows, aligned="ll" + "r" * len(names))
     )
 

@@ -5,7 +5,8 @@ import pandas as pd
 from lottery.analysis.contrasts import declared
 from lottery.analysis.endpoints import endpoints
 from lottery.analysis.paired import difference, holm
-from lottery.analysis.report_document import number, p_value, plus_minus, table
+from lottery.analysis.report_contrasts import contrast_rows
+from lottery.analysis.report_document import p_value, plus_minus, table
 from lottery.analysis.report_sources import Row, Source, Sources, cell_rows, of_rows, rows_of
 from lottery.analysis.report_study import Study
 from lottery.analysis.style import seeds_text
@@ -50,28 +51,22 @@ def variants(study: Study, sources: Sources) -> str:
         count = int(own["collapse_density"].notna().sum())
         row.append(sources.link(collapsed, f"{count} of {len(own)}"))
         for contrast in contrasts:
-            chosen = own[own["seed"].isin(contrast.values(own, COLUMN).index)]
-            sides = ((contrast.plus, False), (contrast.minus, True))
             source = of_rows(
                 f"Variants: {name}, {contrast.name}",
                 COLUMN,
                 f"variant = {name}, branch = ticket, per cell over its pruned levels",
-                (
-                    row
-                    for inits, minus in sides
-                    for row in _cells(study, chosen[chosen["init"].isin(inits)], COLUMN, minus)
-                ),
+                contrast_rows(contrast, own, COLUMN, study.pruned_levels(own)),
             )
             row.append(sources.link(source, plus_minus(source.interval(), 100, 3, sign=True)))
         rows.append(row)
-    header = ["Variant", "Mean accuracy (%)", "Area (pp)", f"Less {first} (pp)", "p (t)", "p (Holm)",
-              "Collapsed", *(f"{contrast.name} (pp)" for contrast in contrasts)]  # fmt: skip
+    header = ["Variant", "Mean accuracy (%)", "Area (pp)", f"Less {first} (pp)", "p (t)"]
+    header += ["p (Holm)", "Collapsed", *(f"{contrast.name} (pp)" for contrast in contrasts)]
     return (
-        f"Tickets, over all pruned levels, schemes of a seed averaged first; mean ± half of the 95 % "
-        f"t-interval over {seeds_text(frame.groupby('variant')['seed'].nunique())}. *Mean accuracy* "
-        "and *area* (accuracy less unpruned) are means over levels. The difference from "
-        f"`{first}` is paired by scheme and seed, its Holm-corrected p counts the variants. The last "
-        "columns are the contrasts between schemes within a variant.\n\n"
+        "Tickets, over all pruned levels, schemes of a seed averaged first; mean ± half of the 95 "
+        f"% t-interval over {seeds_text(frame.groupby('variant')['seed'].nunique())}. *Mean "
+        "accuracy* and *area* (accuracy less unpruned) are means over levels. The difference from "
+        f"`{first}` is paired by scheme and seed, its Holm-corrected p counts the variants. The "
+        "last columns are the contrasts between schemes within a variant.\n\n"
         + table(header, rows, aligned="l" + "r" * (len(header) - 1))
         + "\n\n"
         + _by_level(study, sources)
@@ -96,9 +91,9 @@ def _by_level(study: Study, sources: Sources) -> str:
         rows.append(row)
     header = ["Level", "Weights remaining (%)", *study.variants]
     return (
-        "Test accuracy (%) at the end of each level, schemes of a seed averaged first. Variants that "
-        "prune at other rates have other weights remaining at the same level; the column is their "
-        "mean.\n\n" + table(header, rows, aligned="r" * len(header))
+        "Test accuracy (%) at the end of each level, schemes of a seed averaged first. Variants "
+        "that prune at other rates have other weights remaining at the same level; the column is "
+        "their mean.\n\n" + table(header, rows, aligned="r" * len(header))
     )
 
 

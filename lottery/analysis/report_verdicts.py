@@ -9,12 +9,12 @@ from lottery.analysis.report_sources import Row, Source, Sources
 from lottery.analysis.verdicts import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Verdict
 
 RULE = (
-    "One rule decides every claim. A claim says where a mean lies: above a bound, below one, within a "
-    "margin, or at a published size. It is **reproduced** when our 95 % interval lies wholly where the "
-    "claim puts the mean (within a margin: when two one-sided tests at 5 % show it), **not "
-    "reproduced** when it lies wholly elsewhere or does not hold the published size, and **undecided "
-    "at this n** otherwise. The tests are not corrected for the number of claims. pp: percentage "
-    "points; ×: a ratio, geometric mean."
+    "One rule decides every claim. A claim says where a mean lies: above a bound, below one, "
+    "within a margin, or at a published size. It is **reproduced** when our 95 % interval lies "
+    "wholly where the claim puts the mean (within a margin: when two one-sided tests at 5 % show "
+    "it), **not reproduced** when it lies wholly elsewhere or does not hold the published size, "
+    "and **undecided at this n** otherwise. The tests are not corrected for the number of claims. "
+    "pp: percentage points; ×: a ratio, geometric mean."
 )
 _ORDER = (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
 
@@ -31,7 +31,8 @@ def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
         if missing:
             lines.append("Not tested here, for want of data:")
             lines.append("\n".join(
-                f"- {verdict.claim.statement} ({_where(verdict)}): {verdict.note}." for verdict in missing
+                f"- {verdict.claim.statement} ({_where(verdict)}): "
+                f"{verdict.note}." for verdict in missing
             ))  # fmt: skip
         parts.append("\n\n".join(lines))
     return "\n\n".join(parts)
