@@ -2,24 +2,27 @@
 
 The rule is one for all claims. A claim says where a mean lies: above a bound, below one, between
 two (`Region`), or at a published size (`Size`). It is *reproduced* when our interval lies wholly
-where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, and *undecided at this
-n* otherwise.
+where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, and *undecided at
+this n* otherwise. Where the tables lack what it takes, it is *not tested*.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.measures import Measure
+from lottery.analysis.measures import Measure, Measurer
 from lottery.analysis.statistics import Interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_TESTED = "undecided at this n", "not tested"
 
-Scope: TypeAlias = Literal["protocol", "original", "variants"]
+Scope: TypeAlias = Literal["protocol", "original", "replication", "variants"]
+"""Which variants of a study a claim is put to: `protocol`, the one called base; `original`, that
+and the one called original; `replication`, original alone; `variants`, original and the others
+together."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,22 @@ class Region:
 
     With one bound the 95 % t-interval decides. With two it is a claim of equivalence: reproduced
     when the 90 % interval lies between them, which is two one-sided t tests at 5 % (TOST), and not
-    reproduced when the 95 % interval lies outside.
+    reproduced when the 95 % interval lies outside (wider, after Bonferroni, if the measure is the
+    most extreme of several).
     """
 
     low: float = -np.inf
     high: float = np.inf
 
+    @property
+    def confidence(self) -> float:
+        """Of the interval that has to lie inside."""
+        return 0.90 if np.isfinite(self.low) and np.isfinite(self.high) else 0.95
+
     def decide(self, measure: Measure) -> str:
         """The verdict on a measure in the unit of the bounds."""
-        both = np.isfinite(self.low) and np.isfinite(self.high)
-        inner = measure.interval(0.90 if both else 0.95)
-        outer = measure.interval(0.95)
+        inner = measure.interval(self.confidence)
+        outer = measure.interval(1 - 0.05 / measure.comparisons)
         if self.low < inner.low and inner.high < self.high:
             return REPRODUCED
         if outer.high <= self.low or outer.low >= self.high:
@@ -56,10 +64,11 @@ class Size:
 
     published: float
     none: float = 0.0
+    confidence: ClassVar[float] = 0.95
 
     def decide(self, measure: Measure) -> str:
         """The verdict on a measure in the unit of the figure."""
-        interval = measure.interval(0.95)
+        interval = measure.interval(self.confidence)
         if self.published < interval.low or self.published > interval.high:
             return NOT_REPRODUCED
         apart = interval.low > self.none or interval.high < self.none
@@ -83,11 +92,8 @@ class Claim:
     """One sentence: which of our numbers are compared."""
     rule: Region | Size
     """In the unit of the measure."""
-    measure: Callable[[pd.DataFrame], Measure]
-    """From rows of `levels`; raises Missing where the study does not have what it takes."""
+    measure: Measurer
     scope: Scope = "protocol"
-    """Which variants of a study it is put to: `protocol`, the one called base; `original`, base and
-    the one called original; `variants`, a comparison between variants."""
     steps: int | None = None
     """Training steps per level in the publication, if the claim depends on them."""
     others: bool = False
@@ -111,8 +117,13 @@ class Verdict:
 
     @property
     def interval(self) -> Interval:
-        """Our mean and its 95 % t-interval, in `unit`; nan where not tested."""
-        return self.measure.interval() if self.measure else Interval(np.nan, np.nan, np.nan, 0)
+        """Our mean and the t-interval that decides, in `unit`; nan where not tested.
+
+        Of 95 % (`claim.rule.confidence`), and of 90 % for a claim of equivalence.
+        """
+        if self.measure is None:
+            return Interval(np.nan, np.nan, np.nan, 0)
+        return self.measure.interval(self.claim.rule.confidence)
 
     @property
     def unit(self) -> str:
@@ -132,6 +143,7 @@ def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
             "published": verdict.claim.published,
             "how": verdict.claim.how,
             **verdict.interval._asdict(),
+            "confidence": verdict.claim.rule.confidence,
             "unit": verdict.unit,
             "verdict": verdict.verdict,
             "note": verdict.note,
