@@ -1,8 +1,12 @@
 """The report of a study, in Markdown and as one HTML file, from its tables alone."""
 
+from contextlib import suppress
 from pathlib import Path
 
-from lottery.analysis import figures
+import pandas as pd
+
+from lottery.analysis import figures, frames
+from lottery.analysis.claims import judge
 from lottery.analysis.report_accuracy import accuracy, controls
 from lottery.analysis.report_answer import answer
 from lottery.analysis.report_contrasts import contrasts
@@ -15,6 +19,7 @@ from lottery.analysis.report_protocol import networks, protocol, schemes
 from lottery.analysis.report_sources import Sources
 from lottery.analysis.report_study import Study, load
 from lottery.analysis.report_variants import variants
+from lottery.analysis.report_verdicts import verdicts
 from lottery.errors import StoreError
 
 
@@ -27,18 +32,22 @@ def write(
     """
     tables = load(study, results)
     drawn = figures.render(study, results, plots)
-    markdown = compose(tables, drawn)
+    markdown = compose(tables, drawn, _others(tables.name, results))
     return [
         _written(tables.folder / "report.md", markdown),
         _written(tables.folder / "report.html", page(markdown, tables.folder)),
     ]
 
 
-def compose(study: Study, drawn: list[Path]) -> str:
-    """The report in Markdown. drawn: the study's figures; sections without data are left out."""
+def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None) -> str:
+    """The report in Markdown; sections without data are left out.
+
+    drawn: the study's figures. others: levels of other studies, for claims that compare networks.
+    """
     sources = Sources()
+    found = judge(study.levels, others)
     sections = {
-        "Question and short answer": answer(study, [], "", sources),
+        "Question and short answer": answer(study, found, "", sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
@@ -50,6 +59,7 @@ def compose(study: Study, drawn: list[Path]) -> str:
         "Do the schemes differ?": contrasts(study, sources),
         "Few weights left": sparse_outcomes(study, sources),
         "Variants of the protocol": variants(study, sources),
+        "Published claims and verdicts": verdicts(found, sources),
         "Limits": limits(study),
         "How to make it again": again(study),
     }
@@ -59,6 +69,16 @@ def compose(study: Study, drawn: list[Path]) -> str:
     parts = [f"# {study.name}: a report", contents]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
+
+
+def _others(study: str, results: str | Path) -> pd.DataFrame | None:
+    """Levels of all other studies that can be read; the reports of those that cannot say so."""
+    found = []
+    for name in frames.studies(results):
+        if name != study:
+            with suppress(StoreError):
+                found.append(frames.levels(name, results))
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def _appendix(sources: Sources) -> str:

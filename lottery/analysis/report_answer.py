@@ -21,7 +21,7 @@ QUESTION = (
 
 def answer(study: Study, found: Sequence[Verdict], why: str, sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and what explains it."""
-    points = [_schemes(study, sources), *report_verdicts.summary(found), why]
+    points = [_schemes(study, sources), *report_verdicts.summary(found, sources), why]
     return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 
@@ -48,13 +48,13 @@ def _schemes(study: Study, sources: Sources) -> str:
         )
     else:
         head = "Undecided at this n: neither a difference nor its absence is shown"
-    texts = [_contrast(main, contrast, row, sources) for contrast, row in
-             zip(contrasts, results.itertuples(), strict=True)]  # fmt: skip
     variant = f" (variant `{study.variants[0]}`)" if len(study.variants) > 1 else ""
-    return (
-        f"**Does initialisation change robustness here?** {head}. By {main.title}{variant}: "
-        f"{'; '.join(texts)}."
-    )
+    texts = []
+    for endpoint in endpoints[:2]:
+        rows = zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True)
+        found = "; ".join(_contrast(endpoint, contrast, row, sources) for contrast, row in rows)
+        texts.append(f"By {endpoint.title}{variant}: {found}.")
+    return f"**Does initialisation change robustness here?** {head}. {' '.join(texts)}"
 
 
 def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:

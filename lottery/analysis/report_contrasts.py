@@ -73,16 +73,16 @@ def compared(study: Study) -> list[Endpoint]:
     levels = study.first_variant()
     margin = margins(str(levels["model"].iloc[0])).equivalence
     every, above = levels_above(levels, 0), levels_above(levels, DENSE_ENOUGH)
+    mean, enough = "mean_accuracy", f"{100 * DENSE_ENOUGH:g} % of the weights"
     wanted: list[tuple[str, str, list[int], float | None, float, str]] = [
-        ("accuracy, mean of all pruned levels", "mean_accuracy", every, margin, 100, "pp"),
-        (f"accuracy, mean of pruned levels with at least {100 * DENSE_ENOUGH:g} % of the weights",
-         "mean_accuracy", above, margin, 100, "pp"),
-        ("accuracy less unpruned, mean of all pruned levels (area)", "area", every, margin, 100, "pp"),
+        (f"accuracy, mean of pruned levels with at least {enough}", mean, above, margin, 100, "pp"),
+        ("accuracy, mean of all pruned levels", mean, every, margin, 100, "pp"),
+        ("accuracy less unpruned, mean of all pruned levels", "area", every, margin, 100, "pp"),
         ("critical density", "log2_critical_density", every, None, 1, "doublings"),
-    ]  # fmt: skip
+    ]
     found = []
     for title, column, at, bound, scale, unit in wanted:
-        if not at or (column == "mean_accuracy" and at is above and above == every):
+        if not at or (at is above and above == every):
             continue
         frame = endpoints(levels, at=at)
         frame = frame[frame["branch"] == "ticket"]

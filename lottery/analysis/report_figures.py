@@ -24,6 +24,8 @@ _CAPTIONS = {
     "first_layer_masks": "Where the first layer keeps its weights: share of kept weights at each "
     "input pixel.",
 }
+_LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
+"""Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
 
 
@@ -38,7 +40,14 @@ def figures(paths: Iterable[Path], folder: Path) -> str:
         return order.index(path.stem) if path.stem in order else len(order)
 
     images = sorted((path for path in paths if path.suffix == ".png"), key=place)
-    return "\n\n".join(f"![{_caption(path.stem)}]({_relative(path, folder)})" for path in images)
+    main, layers = list[str](), list[str]()
+    for path in images:
+        image = f"![{_caption(path.stem)}]({_relative(path, folder)})"
+        (layers if path.stem.startswith(_LAYERS) else main).append(image)
+    if layers:
+        text = "\n\n".join(layers)
+        main.append(f"<details>\n<summary>Layers and weights</summary>\n\n{text}\n\n</details>")
+    return "\n\n".join(main)
 
 
 def _caption(stem: str) -> str:

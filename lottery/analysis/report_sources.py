@@ -129,18 +129,29 @@ class Sources:
 
 
 def _entry(mark: str, source: Source) -> str:
-    by_seed: dict[int, list[str]] = {}
+    by_seed: dict[int, dict[tuple[bool, str], list[Row]]] = {}
     for row in source.rows:
-        sign = "− " if row.minus else ""
-        text = f"{sign}{_exact(row.value)} `{row.cell}` {_levels(row.levels)}"
-        by_seed.setdefault(row.seed, []).append(text)
-    about = f"{source.what}. `{source.column}` of `{source.table}` where {source.where}."
+        cells = by_seed.setdefault(row.seed, {})
+        cells.setdefault((row.minus, row.cell), []).append(row)
+    same = len({row.levels for row in source.rows}) == 1
+    at = f" All at {_levels(source.rows[0].levels)}." if same else ""
+    about = f"{source.what}. `{source.column}` of `{source.table}` where {source.where}.{at}"
     lines = [f'- <a id="{mark}"></a>**{mark}** {about}{" " if source.how else ""}{source.how}']
     values = dict(source.values)
-    for seed, texts in sorted(by_seed.items()):
-        total = f"{_exact(values[seed])} from " if len(texts) > 1 and seed in values else ""
+    for seed, cells in sorted(by_seed.items()):
+        alone = sum(map(len, cells.values())) == 1
+        total = "" if alone or seed not in values else f"{_exact(values[seed])} from "
+        texts = [_cell(*key, rows, not same) for key, rows in cells.items()]
         lines.append(f"    - seed {seed}: {total}{'; '.join(texts)}")
     return "\n".join(lines)
+
+
+def _cell(minus: bool, cell: str, rows: list[Row], with_levels: bool) -> str:
+    """A cell's values in the order of its levels."""
+    levels = rows[0].levels if len(rows) == 1 else [row.levels[0] for row in rows]
+    values = ", ".join(_exact(row.value) for row in rows)
+    at = f" {_levels(levels)}" if with_levels else ""
+    return f"{'− ' if minus else ''}{values} (`{cell}`{at})"
 
 
 def _exact(value: float) -> str:
@@ -149,9 +160,9 @@ def _exact(value: float) -> str:
 
 
 def _levels(levels: Iterable[int]) -> str:
-    levels = sorted(levels)
+    levels = list(levels)
     if len(levels) == 1:
         return f"level {levels[0]}"
-    if levels == list(range(levels[0], levels[-1] + 1)):
+    if len(levels) > 2 and levels == list(range(levels[0], levels[-1] + 1)):
         return f"levels {levels[0]}–{levels[-1]}"
     return "levels " + ", ".join(map(str, levels))

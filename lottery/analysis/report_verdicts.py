@@ -1,7 +1,9 @@
 """Published claims put to the tables: what was said, what we find, and the verdict."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from string import ascii_lowercase
 
 from lottery.analysis.measures import Measure
 from lottery.analysis.report_document import between, listed, number, plural, table
@@ -16,6 +18,8 @@ RULE = (
     "and **undecided at this n** otherwise. The tests are not corrected for the number of claims. "
     "pp: percentage points; ×: a ratio, geometric mean."
 )
+_FIGURE = re.compile(r", (?:fig|app|sec|tab)\..*$")
+"""The place in a publication, at the end of a claim's source."""
 _ORDER = (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
 
 
@@ -23,18 +27,17 @@ def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
     """A table of claims for each publication, and those that could not be put to the tables."""
     parts = [RULE] if found else []
     for publication, own in by_publication(found).items():
+        parts.append(f"### {publication}")
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
-        lines = [f"### {publication}"]
         if tested:
-            lines.append(_table(tested, sources))
-        missing = [verdict for verdict in own if verdict.verdict == NOT_TESTED]
+            parts.append(_table(tested, sources))
+        missing: dict[str, list[str]] = {}
+        for verdict in own:
+            if verdict.verdict == NOT_TESTED:
+                missing.setdefault(verdict.note, []).append(_statement(verdict))
         if missing:
-            lines.append("Not tested here, for want of data:")
-            lines.append("\n".join(
-                f"- {verdict.claim.statement} ({_where(verdict)}): "
-                f"{verdict.note}." for verdict in missing
-            ))  # fmt: skip
-        parts.append("\n\n".join(lines))
+            lines = (f"- {note}: {'; '.join(claims)}." for note, claims in missing.items())
+            parts.append("Not tested here, for want of data:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
 
@@ -42,7 +45,7 @@ def by_publication(found: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     """Verdicts by the paper that made the claim, in order of first appearance."""
     groups: dict[str, list[Verdict]] = {}
     for verdict in found:
-        groups.setdefault(verdict.claim.source.partition(",")[0], []).append(verdict)
+        groups.setdefault(_FIGURE.split(verdict.claim.source)[0], []).append(verdict)
     return groups
 
 
@@ -70,7 +73,7 @@ def source_of(verdict: Verdict, measure: Measure) -> Source:
     return Source(
         f"Verdict: {verdict.claim.id}, variant {verdict.variant}",
         "`, `".join(dict.fromkeys(rows["column"])),
-        f"study = {verdict.study}, variant = {verdict.variant}, "
+        f"study = {', '.join(dict.fromkeys(rows['study']))}, variant = {verdict.variant}, "
         f"branch = {', '.join(dict.fromkeys(rows['branch']))}",
         tuple(
             Row(int(row.seed), str(row.cell), (int(row.level),), float(row.value), row.part == "b")
@@ -82,55 +85,64 @@ def source_of(verdict: Verdict, measure: Measure) -> Source:
 
 
 def _table(tested: Sequence[Verdict], sources: Sources) -> str:
+    """Claims with our figures; notes that several share stand below, under a letter."""
     several = len({verdict.variant for verdict in tested}) > 1
+    counts = Counter(note for verdict in tested for note in _notes(verdict))
+    shared = dict(
+        zip((n for n, count in counts.items() if count > 2), ascii_lowercase, strict=False)
+    )
     rows = []
     for verdict in tested:
-        claim = verdict.claim
-        figure = ours(verdict)
-        if verdict.measure is not None:
-            figure = sources.link(source_of(verdict, verdict.measure), figure)
-        note = f"<br>{verdict.note}" if verdict.note else ""
+        own = [note for note in _notes(verdict) if note not in shared]
+        letters = [shared[note] for note in _notes(verdict) if note in shared]
+        marks = f" ({', '.join(letters)})" if letters else ""
         rows.append([
-            f"{claim.statement} *({_where(verdict)})*",
+            _statement(verdict),
             *([verdict.variant] if several else []),
-            claim.published,
-            claim.how,
-            figure,
-            f"**{verdict.verdict}**{note}",
+            verdict.claim.published,
+            verdict.claim.how,
+            _figure(verdict, sources),
+            f"**{verdict.verdict}**{marks}{''.join(f'<br>{note}' for note in own)}",
         ])  # fmt: skip
-    header = [
-        "Claim",
-        *(["Variant"] if several else []),
-        "Published",
-        "Computed here",
-        "Ours",
-        "Verdict",
-    ]
-    return table(header, rows)
+    header = ["Claim", *(["Variant"] if several else []), "Published", "Computed here", "Ours"]
+    text = table([*header, "Verdict"], rows)
+    if shared:
+        text += "\n\n" + " ".join(f"({letter}) {note}." for note, letter in shared.items())
+    return text
 
 
-def _where(verdict: Verdict) -> str:
-    return verdict.claim.source.partition(",")[2].strip() or verdict.claim.source
+def _notes(verdict: Verdict) -> list[str]:
+    return verdict.note.split("; ") if verdict.note else []
 
 
-def summary(found: Sequence[Verdict]) -> list[str]:
-    """A sentence per publication for the short answer, naming what was decided."""
+def _statement(verdict: Verdict) -> str:
+    where = _FIGURE.search(verdict.claim.source)
+    return f"{verdict.claim.statement} *({where[0][2:]})*" if where else verdict.claim.statement
+
+
+def _figure(verdict: Verdict, sources: Sources) -> str:
+    if verdict.measure is None:
+        return ours(verdict)
+    return sources.link(source_of(verdict, verdict.measure), ours(verdict))
+
+
+def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
+    """For the short answer, a point per publication: what was decided, and on what figures."""
     texts = []
     for publication, own in by_publication(found).items():
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
+        counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
         if not tested:
-            texts.append(
-                f"**{publication}**: none of {plural(len(own), 'claim')} could be tested here."
-            )
-            continue
-        text = f"**{publication}**: of {plural(len(tested), 'claim')} tested, {tally(tested)}."
+            counted = f"none of {plural(len(own), 'claim')} could be tested here"
+        text = f"**{publication}**: {counted}."
         for name in _ORDER:
-            statements = [_named(v) for v in tested if v.verdict == name]
-            if statements:
-                text += f"\n    - {name[0].upper()}{name[1:]}: {'; '.join(statements)}."
+            named = [_short(v, sources) for v in tested if v.verdict == name]
+            if named:
+                text += f"\n    - {name[0].upper()}{name[1:]}: {'; '.join(named)}."
         texts.append(text)
     return texts
 
 
-def _named(verdict: Verdict) -> str:
-    return f"{verdict.claim.statement[0].lower()}{verdict.claim.statement[1:]} ({ours(verdict)})"
+def _short(verdict: Verdict, sources: Sources) -> str:
+    variant = "" if verdict.variant == "base" else f", variant {verdict.variant}"
+    return f"{verdict.claim.statement} ({_figure(verdict, sources)}{variant})"
