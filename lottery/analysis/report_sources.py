@@ -54,7 +54,7 @@ def of_rows(
 
     Rows without a value are listed but not counted; a seed that lacks a side has no value.
     """
-    rows = tuple(rows)
+    rows = _sorted(rows)
     sides: dict[int, dict[bool, list[float]]] = {}
     for row in rows:
         if not math.isnan(row.value):
@@ -66,6 +66,10 @@ def of_rows(
         if set(by_side) == needed
     )
     return Source(what, column, where, rows, values, table=table)
+
+
+def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: (row.seed, row.minus, row.cell, row.levels)))
 
 
 def rows_of(frame: pd.DataFrame, column: str, minus: bool = False) -> tuple[Row, ...]:
@@ -90,7 +94,7 @@ def cell_rows(
 
 def geometric(what: str, column: str, where: str, rows: Iterable[Row]) -> Source:
     """A source of ratios: its values are, per seed, the geometric mean of its rows."""
-    rows = tuple(rows)
+    rows = _sorted(rows)
     logs: dict[int, list[float]] = {}
     for row in rows:
         logs.setdefault(row.seed, []).append(math.log(row.value))

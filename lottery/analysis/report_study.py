@@ -52,7 +52,8 @@ class Study:
 
 def load(study: str | Path, results: str | Path = "results") -> Study:
     """Read a study named by its folder under `results`, or by a path to such a folder."""
-    levels = frames.levels(study, results)
+    order = ["variant", "branch", "init", "seed", "draw", "level"]
+    levels = frames.levels(study, results).sort_values(order, ignore_index=True)
     folder = next(
         place for place in (Path(results) / study, Path(study)) if (place / "levels.csv").is_file()
     )
