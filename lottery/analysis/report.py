@@ -20,6 +20,7 @@ from lottery.analysis.report_sources import Sources
 from lottery.analysis.report_study import Study, load
 from lottery.analysis.report_variants import variants
 from lottery.analysis.report_verdicts import verdicts
+from lottery.analysis.report_why import explanation, short, why
 from lottery.errors import StoreError
 
 
@@ -45,9 +46,9 @@ def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None)
     drawn: the study's figures. others: levels of other studies, for claims that compare networks.
     """
     sources = Sources()
-    found = judge(study.levels, others)
+    found, explained = judge(study.levels, others), explanation(study)
     sections = {
-        "Question and short answer": answer(study, found, "", sources),
+        "Question and short answer": answer(study, found, short(explained), sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
@@ -60,6 +61,7 @@ def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None)
         "Few weights left": sparse_outcomes(study, sources),
         "Variants of the protocol": variants(study, sources),
         "Published claims and verdicts": verdicts(found, sources),
+        "Why": why(explained, sources),
         "Limits": limits(study),
         "How to make it again": again(study),
     }

@@ -13,9 +13,9 @@ from lottery.analysis.style import scheme_name
 from lottery.analysis.verdicts import Verdict
 
 QUESTION = (
-    "**How do initialisation schemes change a network's robustness to pruning, and why?** Robust "
-    "is a network that keeps its test accuracy as its weights are removed, level by level, and it "
-    "goes back to where it started."
+    "**How do initialisation schemes change a network's robustness to pruning, and why?** A "
+    "network is robust if it keeps its test accuracy while its weights are removed, level by "
+    "level."
 )
 
 
@@ -48,13 +48,13 @@ def _schemes(study: Study, sources: Sources) -> str:
         )
     else:
         head = "Undecided at this n: neither a difference nor its absence is shown"
-    variant = f" (variant `{study.variants[0]}`)" if len(study.variants) > 1 else ""
-    texts = []
+    variant = f", variant `{study.variants[0]}`" if len(study.variants) > 1 else ""
+    text = f"**Does initialisation change robustness here?** {head}."
     for endpoint in endpoints[:2]:
         rows = zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True)
         found = "; ".join(_contrast(endpoint, contrast, row, sources) for contrast, row in rows)
-        texts.append(f"By {endpoint.title}{variant}: {found}.")
-    return f"**Does initialisation change robustness here?** {head}. {' '.join(texts)}"
+        text += f"\n    - {endpoint.title[0].upper()}{endpoint.title[1:]}{variant}: {found}."
+    return text
 
 
 def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:

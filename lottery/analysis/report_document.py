@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from lottery.analysis.statistics import Interval
 
 ABSENT = "–"
+BAR = "\\|"
+"""A bar that does not end a table's cell."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "") -> str:
@@ -20,7 +22,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], aligned: str = "
     letters = aligned or "l" * len(header)
     rules = ["---:" if letter == "r" else "---" for letter in letters]
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join(rules)}|"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    lines += [f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |" for row in rows]
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ _CAPTIONS = {
     "training steps of all levels together.",
     "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, "
     "prune, go back to the initial weights.",
+    "diagnostics_by_weights": "What was recorded of the tickets at each level.",
     "density_by_layer": "Weights remaining in each layer against weights remaining in all.",
     "first_layer_masks": "Where the first layer keeps its weights: share of kept weights at each "
     "input pixel.",

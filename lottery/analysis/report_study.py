@@ -25,6 +25,8 @@ class Study:
     levels: pd.DataFrame
     curves: pd.DataFrame
     layers: pd.DataFrame
+    diagnostics: pd.DataFrame | None
+    """None where none were recorded."""
 
     @property
     def inits(self) -> list[str]:
@@ -65,6 +67,9 @@ def load(study: str | Path, results: str | Path = "results") -> Study:
         levels=levels,
         curves=frames.curves(study, results),
         layers=frames.layers(study, results),
+        diagnostics=frames.diagnostics(study, results)
+        if frames.has_diagnostics(study, results)
+        else None,
     )
 
 

@@ -60,11 +60,10 @@ def tally(found: Iterable[Verdict]) -> str:
 
 
 def ours(verdict: Verdict) -> str:
-    """Our figure with its interval and n: +0.40 pp (0.10 to 0.70), n = 5."""
+    """Our figure with its interval: +0.40 pp (0.10 to 0.70)."""
     interval, unit = verdict.interval, verdict.unit
     mean = number(interval.mean, sign=unit == "pp") + ("×" if unit == "×" else f" {unit}")
-    bounds = between(interval.low, interval.high)
-    return f"{mean} ({bounds}), n = {interval.n}"
+    return f"{mean} ({between(interval.low, interval.high)})"
 
 
 def source_of(verdict: Verdict, measure: Measure) -> Source:
@@ -101,10 +100,18 @@ def _table(tested: Sequence[Verdict], sources: Sources) -> str:
             *([verdict.variant] if several else []),
             verdict.claim.published,
             verdict.claim.how,
-            _figure(verdict, sources),
+            _linked(verdict, sources, ours(verdict)),
+            _linked(verdict, sources, str(verdict.interval.n)),
             f"**{verdict.verdict}**{marks}{''.join(f'<br>{note}' for note in own)}",
         ])  # fmt: skip
-    header = ["Claim", *(["Variant"] if several else []), "Published", "Computed here", "Ours"]
+    header = [
+        "Claim",
+        *(["Variant"] if several else []),
+        "Published",
+        "Computed here",
+        "Ours (95 %)",
+        "n",
+    ]
     text = table([*header, "Verdict"], rows)
     if shared:
         text += "\n\n" + " ".join(f"({letter}) {note}." for note, letter in shared.items())
@@ -120,10 +127,10 @@ def _statement(verdict: Verdict) -> str:
     return f"{verdict.claim.statement} *({where[0][2:]})*" if where else verdict.claim.statement
 
 
-def _figure(verdict: Verdict, sources: Sources) -> str:
+def _linked(verdict: Verdict, sources: Sources, text: str) -> str:
     if verdict.measure is None:
-        return ours(verdict)
-    return sources.link(source_of(verdict, verdict.measure), ours(verdict))
+        return text
+    return sources.link(source_of(verdict, verdict.measure), text)
 
 
 def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
@@ -131,7 +138,9 @@ def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
     texts = []
     for publication, own in by_publication(found).items():
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
+        n = sorted({verdict.interval.n for verdict in tested})
         counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
+        counted += f" (95 % intervals, n = {listed(map(str, n))})"
         if not tested:
             counted = f"none of {plural(len(own), 'claim')} could be tested here"
         text = f"**{publication}**: {counted}."
@@ -145,4 +154,4 @@ def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
 
 def _short(verdict: Verdict, sources: Sources) -> str:
     variant = "" if verdict.variant == "base" else f", variant {verdict.variant}"
-    return f"{verdict.claim.statement} ({_figure(verdict, sources)}{variant})"
+    return f"{verdict.claim.statement} ({_linked(verdict, sources, ours(verdict))}{variant})"
