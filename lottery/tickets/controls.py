@@ -1,22 +1,24 @@
 """Controls: what a ticket of the same density is compared with.
 
 A control takes a ticket's masks and gives the masks and weights that training starts from instead.
-Every control trains a fresh optimiser from step 0 for the full length of a level.
+Every control trains a fresh optimiser from step 0 for the full length of a level, and all but
+`retrain` on the ticket's batches.
 """
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from lottery.data.images import Splits
+from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.init import initialise
 from lottery.pruning import masks as mask_operations
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.weights import prune
 from lottery.registry import Registry
-from lottery.seeds import Address, generator
+from lottery.seeds import Address, derive, generator
 from lottery.tickets.imp import initialised
 from lottery.tickets.level import Memory, Start, Steps, Watch, ignore, train_to_end, walk
 from lottery.training.config import TrainConfig
@@ -77,6 +79,12 @@ def magnitude_at_init(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
     return _pruned("magnitude_at_init", ticket, draw), draw.initial
 
 
+@CONTROLS.register
+def retrain(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The ticket itself; `run_control` trains it on the same images in another order."""
+    return ticket, draw.initial
+
+
 def _pruned(criterion: str, ticket: Masks, draw: Draw) -> Masks:
     """One ranking per draw, cut at the ticket's counts; the same at every level, so masks nest."""
     full = Masks({name: mask | ~mask for name, mask in ticket.items()})
@@ -98,18 +106,23 @@ def run_control(
     draw: int = 0,
     train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
     engine: str = "auto",
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
+    trained_at: Callable[[int], State] | None = None,
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Steps:
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
-    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, or a function.
-    masks_at: the ticket's masks at a level. init, seed: those of the ticket. draw: number of the
-    replicate under that seed.
+    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, retrain, or a
+    function. masks_at: the ticket's masks at a level. init, seed: those of the ticket. draw: number
+    of the replicate under that seed. trained_at: the ticket's trained weights at a level, between
+    which and those of its `retrain` diagnostics record the barriers.
     """
     function = CONTROLS.resolve(control)
     check_engine(engine)
-    trainer = LevelTrainer(data, train, seed, engine)
+    order_seed = derive(seed, "retrain", draw) if function is retrain else None
+    trainer = LevelTrainer(data, train, seed, engine, order_seed)
+    recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
@@ -118,6 +131,11 @@ def run_control(
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)
-            record = yield from train_to_end(model, trainer, start, memory, watch)
+            record = yield from train_to_end(
+                model, trainer, start, memory, watch, recorder=recorder
+            )
+            if recorder and trained_at and function is retrain:
+                between = recorder.barriers(model, record.trained, trained_at(level))
+                record = replace(record, diagnostics=record.diagnostics | between)
             memory.save_level(record)
         yield record
