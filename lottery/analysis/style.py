@@ -65,6 +65,7 @@ _LINESTYLES = ("-", "--", "-.", ":")
 _BRANCHES = {
     "ticket": ("ticket: own initial weights", Look(BLACK, "o")),
     "dense": ("unpruned, same total steps", Look(GREY, "None", (0, (1, 1.2)))),
+    "retrain": ("ticket, other order of batches", Look(ORANGE, "X", "--")),
     "reinit": ("random reinitialisation", Look(VERMILION, "s", "--")),
     "shuffle_layer": ("mask shuffled within layers", Look(BLUE, "^", "--")),
     "shuffle_global": ("mask shuffled across layers", Look(SKY, "v", "--")),

@@ -87,8 +87,15 @@ class CellStore(Memory):
 
     def masks(self, level: int) -> Masks:
         """Masks of a finished level."""
+        return self._needed(level)[0]
+
+    def trained(self, level: int) -> State:
+        """Trained weights of a finished level."""
+        return self._needed(level)[1]
+
+    def _needed(self, level: int) -> tuple[Masks, State]:
         try:
-            return self._tensors(level)[0]
+            return self._tensors(level)
         except (SafetensorError, OSError) as error:
             raise StoreError(f"no masks of level {level} in {self.folder} ({error})") from error
 
@@ -126,6 +133,7 @@ class CellStore(Memory):
             seconds=row["seconds"],
             engine=row["engine"],
             device=row["device"],
+            diagnostics=record.get("diagnostics", {}),  # older files have none
             **metrics,
         )
 
@@ -139,6 +147,7 @@ class CellStore(Memory):
             "level": records.level_row(level),
             "curves": records.curve_rows(level),
             "layers": records.layer_rows(level),
+            "diagnostics": level.diagnostics,
         }
         shapes = {name: list(mask.shape) for name, mask in level.masks.items()}
         metadata = {"record": json.dumps(record), "shapes": json.dumps(shapes)}

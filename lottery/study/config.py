@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lottery.data.images import DATASETS
+from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError
 from lottery.init import SCHEMES, Fans
 from lottery.models import MODELS
@@ -44,6 +45,9 @@ class ControlsConfig:
     """Masks of the largest initial weights at the ticket's layer densities; draws differ in the
     order of ties alone, so one is enough."""
 
+    retrain: int = 0
+    """The ticket's masks and initial weights, trained on the same images in another order."""
+
     levels: list[int] | None = None
     """Levels at which controls are trained; all from 1 on by default."""
 
@@ -58,7 +62,10 @@ class ControlsConfig:
     @property
     def draws(self) -> dict[str, int]:
         """Draws per control, without the dense baseline."""
-        names = ("reinit", "shuffle_layer", "shuffle_global", "random", "magnitude_at_init")
+        names = (
+            *("reinit", "shuffle_layer", "shuffle_global", "random", "magnitude_at_init"),
+            "retrain",
+        )
         return {name: getattr(self, name) for name in names}
 
 
@@ -143,6 +150,9 @@ class StudyConfig:
     few weights in CSR; stacked, on GPUs, trains cells as one; auto takes, level by level, the
     fastest that can. They differ in rounding, and levels.csv says which ran."""
 
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()  # noqa: RUF009
+    """What is recorded to explain results."""
+
     cluster: ClusterConfig = ClusterConfig()
     """What a cell takes of a cluster."""
 
@@ -163,6 +173,9 @@ class StudyConfig:
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
         check_protocol(self.prune, self.rewind)
+        if self.controls.retrain and self.rewind != RewindConfig():
+            allowed = "0 unless rewind is as by default: retrain starts from initial weights"
+            raise ConfigError("controls.retrain", self.controls.retrain, allowed)
         check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)

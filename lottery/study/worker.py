@@ -241,6 +241,7 @@ def _walk(
         "seed": cell.seed,
         "train": config.train,
         "engine": config.engine,
+        "diagnostics": config.diagnostics,
         "memory": memory,
         "watch": watch,
     }
@@ -249,9 +250,16 @@ def _walk(
     if cell.needs is None:
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
-    masks_at = store.cell(cell.needs).masks
+    ticket = store.cell(cell.needs)
     return run_control(
-        cell.branch, model, data, masks_at, levels=cell.levels, draw=cell.draw, **common
+        cell.branch,
+        model,
+        data,
+        ticket.masks,
+        levels=cell.levels,
+        draw=cell.draw,
+        trained_at=ticket.trained,
+        **common,
     )
 
 
