@@ -23,6 +23,7 @@ from lottery.analysis.statistics import summary
 from lottery.errors import LotteryError, UsageError
 from lottery.study import Plan, StudyConfig, StudyResult, plan_study, run_study
 from lottery.study.command_line import parse_study, study_parser
+from lottery.study.config import BASE
 from lottery.study.progress import clock
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -73,9 +74,12 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
     console.print(table)
     console.print(
         f"{len(config.inits)} schemes: {', '.join(config.inits)}; seeds {config.seeds}\n"
-        f"levels 0 to {config.levels}, {plan.steps_per_level:,} steps and "
-        f"{plan.evaluations_per_level} evaluations each\n"
-        f"{plan.levels:,} levels to train: {plan.levels * plan.steps_per_level:,} steps, about "
+        + "".join(
+            f"{_heading(name)}levels 0 to {config.levels}, {steps:,} steps and "
+            f"{plan.evaluations_per_level[name]} evaluations each\n"
+            for name, steps in plan.steps_per_level.items()
+        )
+        + f"{plan.levels:,} levels to train: {plan.steps:,} steps, about "
         f"{clock(plan.seconds)} with {plan.workers} at once",
         markup=False,
         highlight=False,
@@ -84,13 +88,14 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
 
 def show_result(config: StudyConfig, result: StudyResult) -> None:
     """Test accuracy of the tickets by scheme and weights remaining, and where everything is."""
-    if len(result.levels):
-        means = summary(result.levels)
+    for variant, levels in result.levels.groupby("variant", sort=False):
+        means = summary(levels)
         tickets = means[means["branch"] == "ticket"]
         same_n = tickets["n"].nunique() == 1
         seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
         table = Table(
-            title=f"Test accuracy of tickets in %, mean ± half the 95 % interval over {seeds}",
+            title=f"{_heading(str(variant))}Test accuracy of tickets in %, mean ± half the 95 % "
+            f"interval over {seeds}",
             title_justify="left",
         )
         table.add_column("weights\nremaining", justify="right")
@@ -110,6 +115,10 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
             f"       tensorboard --logdir {folder}/tensorboard"
         )
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _heading(variant: str) -> str:
+    return "" if variant == BASE else f"{variant}: "
 
 
 def _accuracy(row: Any, same_n: bool) -> str:

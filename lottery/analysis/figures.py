@@ -18,6 +18,7 @@ from lottery.analysis.figures_layers import (
     weight_distributions,
 )
 from lottery.analysis.figures_steps import accuracy_before_prunes, accuracy_over_steps
+from lottery.analysis.figures_variants import accuracy_by_variant, variant_differences
 from lottery.analysis.figures_weights import (
     accuracy_by_weights,
     controls_by_weights,
@@ -27,6 +28,7 @@ from lottery.analysis.style import save
 
 __all__ = [
     "accuracy_before_prunes",
+    "accuracy_by_variant",
     "accuracy_by_weights",
     "accuracy_over_steps",
     "controls_by_weights",
@@ -34,6 +36,7 @@ __all__ = [
     "early_stop_by_weights",
     "first_layer_masks",
     "render",
+    "variant_differences",
     "weight_distributions",
 ]
 
@@ -41,8 +44,19 @@ __all__ = [
 def render(
     study: str | Path, results: str | Path = "results", plots: str | Path = "plots"
 ) -> list[Path]:
-    """Draw every figure that the study's tables allow into `plots`/<study>; returns the files."""
+    """Draw every figure that the study's tables allow into `plots`/<study>; returns the files.
+
+    Of a study with variants these compare its variants.
+    """
     levels = frames.levels(study, results)
+    variants = frames.variants(study, results)
+    folder = Path(plots) / Path(study).resolve().name
+    if len(variants) > 1:
+        several: dict[str, Callable[[], Figure]] = {
+            "accuracy_by_variant": lambda: accuracy_by_variant(levels, variants),
+            "variant_differences": lambda: variant_differences(levels, variants),
+        }
+        return _save(several, folder)
     curves = frames.curves(study, results)
     layers = frames.layers(study, results)
     tickets = levels[levels["branch"] == "ticket"]
@@ -63,7 +77,10 @@ def render(
         drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels)
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
-    folder = Path(plots) / Path(study).resolve().name
+    return _save(drawings, folder)
+
+
+def _save(drawings: dict[str, Callable[[], Figure]], folder: Path) -> list[Path]:
     return [path for name, draw in drawings.items() for path in save(draw(), folder / name)]
 
 

@@ -6,17 +6,27 @@ A study is named by its folder under `results`, or by a path to such a folder.
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from lottery.errors import StoreError
 
 TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
 
-_CELL = {"study": TEXT, "cell": TEXT, "init": TEXT, "seed": COUNT, "branch": TEXT, "draw": COUNT}
+_CELL = {
+    "study": TEXT,
+    "cell": TEXT,
+    "variant": TEXT,
+    "init": TEXT,
+    "seed": COUNT,
+    "branch": TEXT,
+    "draw": COUNT,
+}
 
 LEVELS = {
     "study": TEXT,
     "cell": TEXT,
     "model": TEXT,
+    "variant": TEXT,
     "init": TEXT,
     "seed": COUNT,
     "branch": TEXT,
@@ -78,6 +88,23 @@ def layers(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     return _read(study, results, "layers.parquet", LAYERS)
 
 
+def variants(study: str | Path, results: str | Path = "results") -> list[str]:
+    """Variants of a study that have rows, in the order of `study.yaml`: the first is the reference.
+
+    One whose `study.yaml` is missing has them in alphabetical order.
+    """
+    table = levels(study, results)
+    found = sorted(set(table["variant"]))
+    path = _place(study, results, "study.yaml")
+    if path.is_file():
+        try:
+            said = list(yaml.safe_load(path.read_text(encoding="utf-8")).get("variants") or {})
+        except (ValueError, AttributeError, yaml.YAMLError) as error:
+            raise StoreError(f"{path} cannot be read ({error})") from error
+        found.sort(key=lambda name: said.index(name) if name in said else len(said))
+    return found
+
+
 def studies(results: str | Path = "results") -> list[str]:
     """Names of the studies that have a table of levels under `results`, sorted."""
     return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
@@ -85,12 +112,13 @@ def studies(results: str | Path = "results") -> list[str]:
 
 def _read(study: str | Path, results: str | Path, name: str, types: dict[str, str]) -> pd.DataFrame:
     """One table, its columns checked and cast; StoreError names the file and how to make it."""
-    places = [Path(results) / study / name, Path(study) / name]
-    path = next((place for place in places if place.is_file()), places[0])
+    path = _place(study, results, name)
     if not path.is_file():
         raise StoreError(f"{path} is missing; {_remedy(path)}")
     try:
         frame = _read_csv(path, types) if path.suffix == ".csv" else pd.read_parquet(path)
+        if "variant" not in frame:  # written before studies had variants
+            frame["variant"] = "base"
         absent = [column for column in types if column not in frame]
         if absent:
             raise ValueError(f"no column {', '.join(absent)}")
@@ -101,6 +129,11 @@ def _read(study: str | Path, results: str | Path, name: str, types: dict[str, st
     if frame.empty:
         raise StoreError(f"{path} holds no finished level; {_remedy(path)}")
     return frame
+
+
+def _place(study: str | Path, results: str | Path, name: str) -> Path:
+    places = [Path(results) / study / name, Path(study) / name]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:

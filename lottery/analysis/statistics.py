@@ -10,6 +10,9 @@ from scipy import stats
 
 from lottery.errors import ConfigError
 
+_APART = ("study", "variant", "model")
+"""Columns whose values are not averaged over."""
+
 
 class Interval(NamedTuple):
     """A mean with its confidence interval; `low` and `high` are nan where n < 2."""
@@ -48,12 +51,16 @@ def summary(
 ) -> pd.DataFrame:
     """Mean of `value` over seeds and its t-interval for each group of rows, sorted by `by`.
 
-    frame: rows of `levels` or `curves`, of one study and model unless `by` tells them apart.
-    Returns columns `by`, weights_remaining, mean, low, high and n, the number of seeds. Rows that
-    share a seed, as the draws of a control do, are averaged first: they are not independent.
+    frame: rows of `levels` or `curves`, of one study, variant and model unless `by` tells them
+    apart. Returns columns `by`, weights_remaining, mean, low, high and n, the number of seeds. Rows
+    that share a seed, as the draws of a control do, are averaged first: they are not independent.
     """
-    for column in {"study", "model"} - set(by):
-        if column in frame and frame[column].nunique() > 1:
+    apart = [column for column in _APART if column in by]
+    for column in _APART:
+        if column in by or column not in frame:
+            continue
+        groups = frame.groupby(apart)[column] if apart else frame[column]
+        if np.max(groups.nunique()) > 1:
             names = ", ".join(sorted(frame[column].unique()))
             raise ConfigError(f"{column} of the table", names, f"one, or {column!r} in `by`")
     keys = list(by)

@@ -65,12 +65,13 @@ _LINESTYLES = ("-", "--", "-.", ":")
 _BRANCHES = {
     "ticket": ("ticket: own initial weights", Look(BLACK, "o")),
     "dense": ("unpruned, same total steps", Look(GREY, "None", (0, (1, 1.2)))),
-    "retrain": ("ticket, other order of batches", Look(ORANGE, "X", "--")),
     "reinit": ("random reinitialisation", Look(VERMILION, "s", "--")),
     "shuffle_layer": ("mask shuffled within layers", Look(BLUE, "^", "--")),
     "shuffle_global": ("mask shuffled across layers", Look(SKY, "v", "--")),
     "random": ("random pruning", Look(GREEN, "D", "--")),
     "magnitude_at_init": ("magnitude pruning at initialisation", Look(PURPLE, "P", "--")),
+    "one_shot": ("one-shot pruning after training", Look(ORANGE, "X", "--")),
+    "retrain": ("ticket, another order of batches", Look(GREY, "*", "--")),
 }
 
 
@@ -92,7 +93,7 @@ def scheme_looks(inits: Iterable[str]) -> dict[str, Look]:
 
 def branch_look(branch: str) -> tuple[str, Look]:
     """The words and the look of a branch of the study."""
-    return _BRANCHES.get(branch, (branch.replace("_", " "), Look(ORANGE, "X", "--")))
+    return _BRANCHES.get(branch, (branch.replace("_", " "), Look(ORANGE, "<", "-.")))
 
 
 def scheme_name(init: str) -> str:
@@ -107,6 +108,15 @@ def scheme_name(init: str) -> str:
     words = name.strip().replace("_", " ")
     words = "PyTorch default" if words == "torch default" else words[:1].upper() + words[1:]
     return f"{words} ({options}" if bracket else words
+
+
+def variant_name(variant: str) -> str:
+    """A variant's name with spaces.
+
+    >>> variant_name("own_init")
+    'own init'
+    """
+    return variant.replace("_", " ")
 
 
 def pooled(label: str, many: bool) -> str:

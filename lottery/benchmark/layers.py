@@ -60,9 +60,9 @@ def layer_step(shape: Shape, density: float, batch: int, *, csr: bool) -> Callab
     layer: Layer
     if csr:
         kept = mask.view(-1).nonzero().squeeze(1)
-        layer = CsrLayer(trained, None, relu=False, kept=kept, shape=size)
+        layer = CsrLayer(trained, None, negative_slope=None, kept=kept, shape=size)
     else:
-        layer = DenseLayer(trained, None, relu=False)
+        layer = DenseLayer(trained, None, negative_slope=None)
     update = make_update(Adam([values]), values.view(-1), gradient.view(-1), {})
 
     def step() -> Products:

@@ -85,15 +85,8 @@ class CellStore(Memory):
             int(path.stem.split("_")[1]) for path in self.folder.glob("level_*.safetensors")
         )
 
-    def masks(self, level: int) -> Masks:
-        """Masks of a finished level."""
-        return self._needed(level)[0]
-
-    def trained(self, level: int) -> State:
-        """Trained weights of a finished level."""
-        return self._needed(level)[1]
-
-    def _needed(self, level: int) -> tuple[Masks, State]:
+    def ticket(self, level: int) -> tuple[Masks, State]:
+        """Masks and trained weights of a finished level."""
         try:
             return self._tensors(level)
         except (SafetensorError, OSError) as error:

@@ -5,13 +5,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
+from jsonargparse import ArgumentError, ArgumentParser
 
 from lottery.data.images import DATASETS
 from lottery.diagnostics import DiagnosticsConfig
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, UsageError
 from lottery.init import SCHEMES, Fans
 from lottery.models import MODELS
 from lottery.pruning.schedule import PruneConfig
@@ -45,6 +46,10 @@ class ControlsConfig:
     """Masks of the largest initial weights at the ticket's layer densities; draws differ in the
     order of ties alone, so one is enough."""
 
+    one_shot: int = 0
+    """Masks by magnitude after level 0, straight to the ticket's layer densities; draws differ in
+    the order of ties alone."""
+
     retrain: int = 0
     """The ticket's masks and initial weights, trained on the same images in another order."""
 
@@ -62,13 +67,15 @@ class ControlsConfig:
     @property
     def draws(self) -> dict[str, int]:
         """Draws per control, without the dense baseline."""
-        names = (
-            *("reinit", "shuffle_layer", "shuffle_global", "random", "magnitude_at_init"),
-            "retrain",
-        )
+        apart = ("dense", "levels")
+        names = [field.name for field in dataclasses.fields(self) if field.name not in apart]
         return {name: getattr(self, name) for name in names}
 
 
+BASE = "base"
+"""Variant of a study that names none."""
+VARIED = {"model", "train", "prune", "rewind"}
+"""Settings that a variant may change."""
 LEAST_SHARE = 0.0001
 """Ray counts CPUs and GPUs in ten-thousandths."""
 
@@ -145,6 +152,11 @@ class StudyConfig:
     controls: ControlsConfig = ControlsConfig()
     """What tickets are compared with."""
 
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Protocols to compare, by name: what each sets differently of model, train, prune and rewind,
+    as in {fine_tuning: {rewind: {mode: none}}}. The whole grid is run with each; by default with
+    the settings as they are, called base."""
+
     engine: str = "auto"
     """How steps are computed: reference is plain PyTorch; sparse, on CPUs, runs linear layers of
     few weights in CSR; stacked, on GPUs, trains cells as one; auto takes, level by level, the
@@ -169,6 +181,9 @@ class StudyConfig:
         for setting, values in (("inits", self.inits), ("seeds", self.seeds)):
             if not values or len(set(values)) < len(values):
                 raise ConfigError(setting, values, "one or more values, each once")
+        if self.rewind.init is not None and any(self.controls.draws.values()):
+            allowed = "nothing in a study with controls, which start from their ticket's weights"
+            raise ConfigError("rewind.init", self.rewind.init, allowed)
         too_high = [level for level in self.controls.levels or () if level > self.levels]
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
@@ -181,18 +196,81 @@ class StudyConfig:
         DATASETS.resolve(self.data)
         _check_criterion(self.prune.criterion)
         for spec in self.inits:
-            _check_scheme(spec)
+            _check_scheme("inits", spec)
+        if self.rewind.init is not None:
+            _check_scheme("rewind.init", self.rewind.init)
+        self._check_variants()
+
+    def _check_variants(self) -> None:
+        """Each has a usable name and settings of its own."""
+        seen: dict[str, str] = {}
+        for name in self.variants:
+            if not re.fullmatch(r"[\w.-]+", name):
+                raise ConfigError("variants", name, "names of letters, digits, '.', '_' and '-'")
+            settings = repr(self.variant(name).to_dict())
+            if settings in seen:
+                allowed = f"settings that differ from those of {seen[settings]}"
+                raise ConfigError(f"variants.{name}", self.variants[name], allowed)
+            seen[settings] = name
+
+    @property
+    def variant_names(self) -> list[str]:
+        """Names of the variants; base if there are none."""
+        return list(self.variants) or [BASE]
+
+    def variant(self, name: str) -> "StudyConfig":
+        """The study with the settings of one variant, and no others."""
+        changes = self.variants[name] if self.variants else {}
+        allowed = (
+            "settings of model, train, prune and rewind by name, such as {prune: {scope: global}}"
+        )
+        if not isinstance(changes, dict) or not changes.keys() <= VARIED:
+            raise ConfigError(f"variants.{name}", changes, allowed)
+        try:
+            return _replaced(self, {**changes, "variants": {}}, "")
+        except UsageError as error:
+            raise UsageError(f"variants.{name}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested, in the order of the fields."""
         return dataclasses.asdict(self)
 
 
-def _check_scheme(spec: str) -> None:
+def _replaced(config: Any, changes: dict[str, Any], prefix: str) -> Any:
+    """A copy of `config` with other values, nested as in it; UsageError for one that cannot be."""
+    hints, new = get_type_hints(type(config)), {}
+    for key, value in changes.items():
+        if key not in hints:
+            raise UsageError(f"{prefix}{key} is not a setting; allowed: {', '.join(hints)}")
+        old = getattr(config, key)
+        if dataclasses.is_dataclass(old):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{prefix}{key}", value, "settings by name")
+            value = _replaced(old, value, f"{prefix}{key}.")
+        elif not _fits(value, hints[key]):
+            kinds = get_args(hints[key]) or [hints[key]]
+            allowed = ", ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+            raise ConfigError(f"{prefix}{key}", value, allowed.replace("NoneType", "null"))
+        new[key] = value
+    return dataclasses.replace(config, **new)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a YAML file is of the type `hint`."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=hint)
+    try:
+        parser.parse_object({"value": value})
+    except ArgumentError:
+        return False
+    return True
+
+
+def _check_scheme(setting: str, spec: str) -> None:
     """Try the scheme on a small layer, so that a missing option is found before any training."""
     scheme = SCHEMES.resolve(spec)
     _try(
-        "inits", spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
+        setting, spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
     )
 
 

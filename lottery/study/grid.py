@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lottery.study.config import StudyConfig
+from lottery.study.config import BASE, StudyConfig
 
 TICKET, DENSE = "ticket", "dense"
-GRID = {"inits", "seeds", "levels", "controls"}
+GRID = {"inits", "seeds", "levels", "controls", "variants"}
 """Settings that span the grid, and may differ between runs that fill one folder."""
 
 
@@ -17,6 +17,7 @@ GRID = {"inits", "seeds", "levels", "controls"}
 class Cell:
     """One walk over levels: a scheme under a seed, as ticket, baseline or draw of a control."""
 
+    variant: str
     init: str
     seed: int
     branch: str
@@ -32,7 +33,8 @@ class Cell:
     def label(self) -> str:
         """Short text for people."""
         draw = f" {self.draw}" if self.branch not in (TICKET, DENSE) else ""
-        return f"{self.init} seed {self.seed} {self.branch}{draw}"
+        variant = "" if self.variant == BASE else f"{self.variant}: "
+        return f"{variant}{self.init} seed {self.seed} {self.branch}{draw}"
 
 
 def cells(config: StudyConfig) -> list[Cell]:
@@ -45,15 +47,17 @@ def cells(config: StudyConfig) -> list[Cell]:
     controlled = every[1:] if chosen is None else tuple(chosen)
     for control, draws in config.controls.draws.items():
         branches += [(control, draw, controlled) for draw in range(draws) if controlled]
+    settings = {name: config.variant(name) for name in config.variant_names}
     found = []
     for branch, draw, levels in branches:
         for seed in config.seeds:
-            for init in config.inits:
-                needs = None
-                if branch not in (TICKET, DENSE):
-                    needs = _name(config, init, seed, TICKET, 0)
-                name = _name(config, init, seed, branch, draw)
-                found.append(Cell(init, seed, branch, draw, levels, name, needs))
+            for variant, own in settings.items():
+                for init in config.inits:
+                    needs = None
+                    if branch not in (TICKET, DENSE):
+                        needs = _name(own, init, seed, TICKET, 0)
+                    name = _name(own, init, seed, branch, draw)
+                    found.append(Cell(variant, init, seed, branch, draw, levels, name, needs))
     return found
 
 

@@ -13,21 +13,22 @@ from lottery.study.grid import TICKET, Cell
 def overlaps_between_seeds(
     cells: Iterable[tuple[Cell, CellStore]],
 ) -> dict[tuple[str, int], Quantities]:
-    """By ticket's cell and level: mean Jaccard overlap with the other seeds of its scheme.
+    """By ticket's cell and level: mean Jaccard overlap with the other seeds of its scheme
+    and variant.
 
     Over the seeds that are on this disk at that level; nothing where there is no other. To be
     compared with `overlap_chance`.
     """
-    groups: dict[str, list[tuple[Cell, CellStore]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Cell, CellStore]]] = {}
     for cell, store in cells:
         if cell.branch == TICKET:
-            groups.setdefault(cell.init, []).append((cell, store))
+            groups.setdefault((cell.variant, cell.init), []).append((cell, store))
     found = {}
     for group in groups.values():
         levels = {level for _, store in group for level in store.finished_levels()}
         for level in sorted(levels):
             masks = {
-                cell.name: store.masks(level)
+                cell.name: store.ticket(level)[0]
                 for cell, store in group
                 if store.record(level) is not None
             }

@@ -35,8 +35,11 @@ class Plan:
     unfinished: list[Cell]
     levels: int
     """Levels to be trained."""
-    steps_per_level: int
-    evaluations_per_level: int
+    steps: int
+    """Steps in them."""
+    steps_per_level: dict[str, int]
+    """By variant, as the next one."""
+    evaluations_per_level: dict[str, int]
     workers: int
     seconds: float
     """Estimate for all workers together, from steps and evaluations measured at three levels."""
@@ -73,22 +76,31 @@ def plan_study(
                 if store.cell(cell.name).record(level)
             }
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    trainer = LevelTrainer(data.to(device), config.train, config.seeds[0], config.engine)
-    missing = [
-        0 if cell.branch == DENSE else level
-        for cell in todo
-        for level in cell.levels
-        if (cell.name, level) not in finished
-    ]
+    data = data.to(device)
     measured = sorted({0, config.levels // 2, config.levels})
-    seeds, stack = len(config.seeds), 1
-    if missing and workers == 0:
-        stack = min(len(todo), cells_together(config, device, seeds, lambda: dataset.to(device)))
-    costs = [_seconds_of_level(config, trainer, level, stack) for level in measured if missing]
-    seconds = float(np.interp(missing, measured, costs).sum()) if missing else 0.0
+    levels, total, at_once, seconds, evaluations = 0, 0, workers, 0.0, {}
+    for name in config.variant_names:
+        own, cells_of = config.variant(name), [cell for cell in todo if cell.variant == name]
+        trainer = LevelTrainer(data, own.train, own.seeds[0], own.engine)
+        evaluations[name] = trainer.evaluations
+        missing = [
+            0 if cell.branch == DENSE else level
+            for cell in cells_of
+            for level in cell.levels
+            if (cell.name, level) not in finished
+        ]
+        if not missing:
+            continue
+        stack = 1
+        if workers == 0:
+            fit = cells_together(own, device, len(own.seeds), lambda: dataset.to(device))
+            stack = min(len(cells_of), fit)
+        costs = [_seconds_of_level(own, trainer, level, stack) for level in measured]
+        levels, total = levels + len(missing), total + len(missing) * steps[name]
+        at_once = max(at_once, stack)
+        seconds += float(np.interp(missing, measured, costs).sum())
     seconds /= max(1, min(workers, len(todo)))
-    at_once = max(workers, stack)
-    return Plan(grid, todo, len(missing), steps, trainer.evaluations, at_once, seconds)
+    return Plan(grid, todo, levels, total, steps, evaluations, at_once, seconds)
 
 
 def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, stack: int) -> float:

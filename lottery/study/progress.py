@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -56,15 +56,17 @@ class Progress:
         self,
         cells: Sequence[Cell],
         unfinished: Sequence[Cell],
-        steps_per_level: int,
+        steps_per_level: Mapping[str, int],
         *,
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
+        """steps_per_level: by variant."""
         self._console = console or Console(stderr=True, quiet=quiet)
         self._steps_per_level = steps_per_level
         self._cells, self._finished, self._failed = len(cells), len(cells) - len(unfinished), 0
         self._levels, self._levels_done = sum(len(cell.levels) for cell in unfinished), 0
+        self._steps_left = sum(len(c.levels) * steps_per_level[c.variant] for c in unfinished)
         self._running: dict[Cell, Event] = {}
         self._speed = Speed()
         self._live = Live(
@@ -95,7 +97,9 @@ class Progress:
             self._failed += event.kind == "failed"
         else:
             self._running[event.cell] = event
-            self._levels_done += event.kind == "level"
+            if event.kind == "level":
+                self._levels_done += 1
+                self._steps_left -= self._steps_per_level[event.cell.variant]
         if event.kind == "failed":
             self._console.print(
                 f"[red]failed[/] {escape(f'{event.cell.label}: {event.message}')}",
@@ -114,7 +118,7 @@ class Progress:
     def _seconds_left(self) -> float | None:
         speed = self._speed()
         within = sum(event.step for event in self._running.values() if event.kind == "evaluation")
-        steps = (self._levels - self._levels_done) * self._steps_per_level - within
+        steps = self._steps_left - within
         return max(0.0, steps / speed) if speed else None
 
     def _summary(self) -> str:
@@ -131,8 +135,9 @@ class Progress:
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
         for cell, event in self._running.items():
-            within = event.step if event.kind == "evaluation" else self._steps_per_level
-            bar = ProgressBar(self._steps_per_level, within, width=20)
+            steps = self._steps_per_level[cell.variant]
+            within = event.step if event.kind == "evaluation" else steps
+            bar = ProgressBar(steps, within, width=20)
             place = f"level {event.level}/{cell.levels[-1]}"
             table.add_row(Text(cell.label), place, bar, _state(event))
         whole = Table.grid(padding=(0, 1))

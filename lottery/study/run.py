@@ -125,7 +125,7 @@ def run_study(
             store.write_config(config)
             results.push_tables()
         folders = results.folder.absolute(), place.absolute()
-        tasks = [Task(config, cell, *folders, device) for cell in todo]
+        tasks = [Task(config.variant(cell.variant), cell, *folders, device) for cell in todo]
         started = time.perf_counter()
         ended: list[str] = []
         try:
@@ -192,14 +192,18 @@ def _on_cluster(
         yield nodes, partial(cluster.run_ray, cluster=config, url=results.url)
 
 
-def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, int]:
-    """Load the data and check what depends on it; the data set and the steps of a level."""
+def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, dict[str, int]]:
+    """Load the data and check what depends on it; the data set and each variant's steps a level."""
     dataset = _load(config, data_dir)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    trainer = LevelTrainer(data, config.train, config.seeds[0], config.engine)
-    step_to_rewind_to(config.rewind, trainer)
-    _try_model(config, data)
-    return dataset, trainer.last_step
+    steps = {}
+    for name in config.variant_names:
+        variant = config.variant(name)
+        trainer = LevelTrainer(data, variant.train, variant.seeds[0], variant.engine)
+        step_to_rewind_to(variant.rewind, trainer)
+        _try_model(variant, data)
+        steps[name] = trainer.last_step
+    return dataset, steps
 
 
 def _load(config: StudyConfig, data_dir: Path) -> Dataset:

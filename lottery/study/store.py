@@ -26,10 +26,13 @@ from filelock import FileLock, Timeout
 
 from lottery.errors import ConfigError, StoreError
 from lottery.study.cell_store import CellStore, whole
-from lottery.study.config import StudyConfig
+from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, shared_settings
 from lottery.study.manifest import append_run
 from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, read_table
+
+_ALWAYS = GRID - {"variants"}
+"""Settings that every study.yaml has; the first ones were written without variants."""
 
 
 class StudyStore:
@@ -78,7 +81,10 @@ class StudyStore:
 
     def check_settings(self, config: StudyConfig) -> None:
         """Raise ConfigError if what is in the folder was made with other settings."""
-        old, new = _flat(self._config()), _flat(shared_settings(config))
+        before = self._config()
+        old, new = _flat(before), _flat(shared_settings(config))
+        old |= _variants(before) if before else {}
+        new |= _variants(config.to_dict())
         for setting, value in new.items():
             if old.get(setting, value) != value:
                 raise ConfigError(
@@ -96,6 +102,9 @@ class StudyStore:
             values["inits"] = list(dict.fromkeys([*old["inits"], *values["inits"]]))
             values["seeds"] = sorted({*old["seeds"], *values["seeds"]})
             values["levels"] = max(old["levels"], values["levels"])
+            if old.get("variants") or values["variants"]:
+                both = (old.get("variants") or {BASE: {}}, values["variants"] or {BASE: {}})
+                values["variants"] = both[0] | both[1]
             for control, draws in old["controls"].items():
                 if control != "levels":
                     values["controls"][control] = max(draws, values["controls"][control])
@@ -108,7 +117,7 @@ class StudyStore:
             values = yaml.safe_load(text) if text is not None else {}
         except yaml.YAMLError as error:
             raise self._broken("study.yaml", "no YAML") from error
-        if text is not None and not (isinstance(values, dict) and values.keys() >= GRID):
+        if text is not None and not (isinstance(values, dict) and values.keys() >= _ALWAYS):
             raise self._broken("study.yaml", "settings are missing")
         return values
 
@@ -179,6 +188,12 @@ class StudyStore:
         table = read_table(self.root / "levels.csv")
         wanted = {(cell.name, level) for cell in cells for level in cell.levels}
         return table[[key in wanted for key in zip(table["cell"], table["level"], strict=True)]]
+
+
+def _variants(config: dict[str, Any]) -> dict[str, Any]:
+    """What each variant changes, by dotted name."""
+    variants = config.get("variants") or {BASE: {}}
+    return {f"variants.{name}": changes for name, changes in variants.items()}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lottery.errors import StoreError
 from lottery.study.cell_store import CellStore, whole
-from lottery.study.config import StudyConfig
+from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import Cell
 from lottery.study.overlaps import overlaps_between_seeds
 
@@ -19,8 +19,8 @@ TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
 """Tables that hold every finished level."""
 DIAGNOSTICS = "diagnostics.parquet"
 """Table that is there if diagnostics were asked for, without levels finished before."""
-KEY = ["init", "seed", "branch", "draw", "level"]
-TEXT = ("study", "cell", "model", "init", "branch", "engine", "device")
+KEY = ["variant", "init", "seed", "branch", "draw", "level"]
+TEXT = ("study", "cell", "model", "variant", "init", "branch", "engine", "device")
 
 Rows = list[dict[str, Any]]
 
@@ -35,6 +35,8 @@ def read_table(path: Path) -> pd.DataFrame:
             table = pd.read_csv(path, dtype=as_text, keep_default_na=False)
         else:
             table = pd.read_parquet(path)
+        if "init" in table and "variant" not in table:  # written before studies had variants
+            table.insert(table.columns.get_loc("init"), "variant", BASE)
         if not {"cell", *KEY} <= set(table.columns):
             raise ValueError("columns are missing")
         return table
@@ -52,7 +54,8 @@ def assemble(config: StudyConfig, cells: Iterable[tuple[Cell, CellStore]]) -> di
         identity = {
             "study": config.name,
             "cell": cell.name,
-            "model": config.model,
+            "model": config.variant(cell.variant).model,
+            "variant": cell.variant,
             "init": cell.init,
             "seed": cell.seed,
             "branch": cell.branch,

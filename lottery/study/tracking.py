@@ -64,6 +64,7 @@ class TensorBoard:
         """Hyperparameters with the metrics of the last and the best level (by validation)."""
         cell, config = self._cell, self._config
         settings = {
+            "variant": cell.variant,
             "init": cell.init,
             "seed": cell.seed,
             "branch": cell.branch,

@@ -250,16 +250,9 @@ def _walk(
     if cell.needs is None:
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
-    ticket = store.cell(cell.needs)
+    ticket_at = store.cell(cell.needs).ticket
     return run_control(
-        cell.branch,
-        model,
-        data,
-        ticket.masks,
-        levels=cell.levels,
-        draw=cell.draw,
-        trained_at=ticket.trained,
-        **common,
+        cell.branch, model, data, ticket_at, levels=cell.levels, draw=cell.draw, **common
     )
 
 

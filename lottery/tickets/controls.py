@@ -39,6 +39,8 @@ class Draw:
     level: int
     initial: State
     """The ticket's own weights at initialisation."""
+    unpruned: Callable[[], State]
+    """The weights of its level 0, trained."""
 
     def address(self, purpose: str) -> tuple[Address, ...]:
         """Where this draw's randomness is found: another at each level and draw."""
@@ -85,12 +87,25 @@ def retrain(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
     return ticket, draw.initial
 
 
-def _pruned(criterion: str, ticket: Masks, draw: Draw) -> Masks:
+@CONTROLS.register
+def one_shot(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """Pruned by magnitude after level 0, straight to the ticket's layer densities (sec. 3)."""
+    return _pruned("magnitude", ticket, draw, draw.unpruned()), draw.initial
+
+
+def _pruned(criterion: str, ticket: Masks, draw: Draw, weights: State | None = None) -> Masks:
     """One ranking per draw, cut at the ticket's counts; the same at every level, so masks nest."""
     full = Masks({name: mask | ~mask for name, mask in ticket.items()})
     stream = generator(draw.seed, criterion, draw.draw)
     initial = draw.initial
-    return prune(full, initial, initial, ticket.remaining, criterion=criterion, generator=stream)
+    return prune(
+        full,
+        initial if weights is None else weights,
+        initial,
+        ticket.remaining,
+        criterion=criterion,
+        generator=stream,
+    )
 
 
 @walk
@@ -98,7 +113,7 @@ def run_control(
     control: str | Callable[[Masks, Draw], tuple[Masks, State]],
     model: nn.Module,
     data: Splits,
-    masks_at: Callable[[int], Masks],
+    ticket_at: Callable[[int], tuple[Masks, State]],
     *,
     levels: Iterable[int],
     init: str = "xavier_normal",
@@ -107,16 +122,14 @@ def run_control(
     train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
     engine: str = "auto",
     diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
-    trained_at: Callable[[int], State] | None = None,
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Steps:
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
-    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, retrain, or a
-    function. masks_at: the ticket's masks at a level. init, seed: those of the ticket. draw: number
-    of the replicate under that seed. trained_at: the ticket's trained weights at a level, between
-    which and those of its `retrain` diagnostics record the barriers.
+    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, retrain, or
+    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of
+    the ticket. draw: number of the replicate under that seed.
     """
     function = CONTROLS.resolve(control)
     check_engine(engine)
@@ -126,16 +139,17 @@ def run_control(
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
-        ticket = masks_at(level).to("cpu")
-        masks, weights = function(ticket, Draw(model, init, seed, draw, level, initial))
+        ticket, trained = ticket_at(level)
+        drawn = Draw(model, init, seed, draw, level, initial, lambda: ticket_at(0)[1])
+        masks, weights = function(ticket.to("cpu"), drawn)
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)
             record = yield from train_to_end(
                 model, trainer, start, memory, watch, recorder=recorder
             )
-            if recorder and trained_at and function is retrain:
-                between = recorder.barriers(model, record.trained, trained_at(level))
+            if recorder and function is retrain:
+                between = recorder.barriers(model, record.trained, trained)
                 record = replace(record, diagnostics=record.diagnostics | between)
             memory.save_level(record)
         yield record

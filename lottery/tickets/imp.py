@@ -4,6 +4,7 @@ for ticket in find_tickets(model, data, init="xavier_normal", seed=0, levels=10)
     print(ticket)       # Level 3: 51.28% of weights, test accuracy 98.22%
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from lottery.init import initialise
 from lottery.pruning.masks import Masks, State, prunable
 from lottery.pruning.schedule import PruneConfig, keep_counts
 from lottery.pruning.weights import prune as prune_masks
+from lottery.registry import canonical
 from lottery.seeds import generator
 from lottery.tickets.level import (
     Level,
@@ -46,6 +48,11 @@ class RewindConfig:
     """The step or epoch of level 0 gone back to: "0it" is the initialisation, "500it" and "1ep"
     are later points. Levels after the first train from there to the end."""
 
+    init: str | None = None
+    """Scheme from which the weights gone back to are drawn, once per cell; by default they are
+    the network's own. With torch_default it is the reset of the original study of 2020, which kept
+    no copy of the weights under study."""
+
     optimizer: Literal["fresh", "rewound", "kept"] = "fresh"
     """Optimiser state at the start of a level: none, as it was at step `to`, or as it was at the
     end of the last level (with the state of pruned weights set to zero)."""
@@ -53,6 +60,11 @@ class RewindConfig:
     def __post_init__(self) -> None:
         check_choices(self, "rewind")
         step = to_steps("rewind.to", self.to, 1)
+        if self.init is not None:
+            object.__setattr__(self, "init", canonical(self.init, "rewind.init"))
+            if step or self.mode != "weights":
+                allowed = "nothing, unless weights go back to step 0"
+                raise ConfigError("rewind.init", self.init, allowed)
         if self.optimizer == "rewound" and (step == 0 or self.mode != "weights"):
             raise ConfigError(
                 "rewind.optimizer", "rewound", "fresh or kept, unless weights go back to a step > 0"
@@ -105,12 +117,15 @@ def find_tickets(
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
+    target = initial
+    if rewind.init is not None:
+        target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",)))
     full, device = Masks.ones(model, prune.biases).to("cpu"), data.train.labels.device
     kinds = prunable(model, prune.biases)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
-        record = memory.load_level(level, initial)
+        record = memory.load_level(level, target if level else initial)
         if record is None:
             if first is None or previous is None:
                 start = Start(level, full, initial, initial)
@@ -126,7 +141,7 @@ def find_tickets(
                     generator=generator(seed, "prune", level),
                 ).to("cpu")
                 steps = rewind_step, trainer.last_step
-                start = _rewound(rewind, steps, level, masks, source, memory)
+                start = _rewound(rewind, steps, level, masks, source, target, memory)
             record = yield from train_to_end(
                 model,
                 trainer,
@@ -190,9 +205,13 @@ def _rewound(
     level: int,
     masks: Masks,
     source: Level,
+    target: State,
     memory: Memory,
 ) -> Start:
-    """Where a level after the first begins. steps: the one rewound to, and a level's last."""
+    """Where a level after the first begins.
+
+    steps: the one rewound to, and a level's last. target: the weights that step 0 goes back to.
+    """
     step, last_step = steps
     must_rewind = step > 0 and rewind.mode == "weights"
     point = memory.load_rewind_point() if must_rewind else None
@@ -211,5 +230,5 @@ def _rewound(
         optimizer = end.optimizer
     weights = source.trained
     if rewind.mode == "weights":
-        weights = point.model if point else source.initial
-    return Start(level, masks, weights, source.initial, step, optimizer, rewind.mode == "none")
+        weights = point.model if point else target
+    return Start(level, masks, weights, target, step, optimizer, rewind.mode == "none")

@@ -1,4 +1,6 @@
-"""The linear layers and ReLUs that a network ends in, written out on activations (features, batch).
+"""The linear layers and (leaky) ReLUs that a network ends in, written out.
+
+Activations are (features, batch):
 
     z = W x + b        dW = dz xᵀ        db = Σ dz        dx = Wᵀ dz
 
@@ -14,15 +16,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class HeadLayer:
-    """A linear layer of the head, and whether a ReLU follows."""
+    """A linear layer of the head, and the ReLU that follows."""
 
     name: str
     linear: nn.Linear
-    relu: bool
+    negative_slope: float | None
+    """0 for a ReLU, more for a leaky one; None if there is none."""
 
 
 def split_head(model: nn.Module) -> tuple[nn.Sequential, list[HeadLayer]]:
@@ -35,15 +39,27 @@ def split_head(model: nn.Module) -> tuple[nn.Sequential, list[HeadLayer]]:
     parts = list(_parts(model)) if type(model) is nn.Sequential else []
     start, head = len(parts), list[HeadLayer]()
     while start > 0:
-        relu = type(parts[start - 1]) is nn.ReLU and start > 1
-        linear = parts[start - 1 - relu]
+        slope = _negative_slope(parts[start - 1]) if start > 1 else None
+        linear = parts[start - 1 - (slope is not None)]
         if type(linear) is not nn.Linear:
             break
-        head.insert(0, HeadLayer(names[linear], linear, relu))
-        start -= 1 + relu
+        head.insert(0, HeadLayer(names[linear], linear, slope))
+        start -= 1 + (slope is not None)
     if head and start and type(parts[start - 1]) is nn.Flatten:
         start -= 1
     return nn.Sequential(*parts[:start]), head
+
+
+def _negative_slope(module: nn.Module) -> float | None:
+    """What a (leaky) ReLU multiplies negative numbers with; None for other modules.
+
+    With a slope below zero the sign of its input could not be read off its output.
+    """
+    if type(module) is nn.ReLU:
+        return 0.0
+    if type(module) is nn.LeakyReLU and module.negative_slope >= 0:
+        return module.negative_slope
+    return None
 
 
 def _parts(module: nn.Sequential) -> Iterator[nn.Module]:
@@ -70,8 +86,10 @@ class Layer(ABC):
     _matrix: Tensor
     """The weight, dense or in CSR."""
 
-    def __init__(self, weight: Trained, bias: Trained | None, *, relu: bool) -> None:
-        self.weight, self.bias, self.relu = weight, bias, relu
+    def __init__(
+        self, weight: Trained, bias: Trained | None, *, negative_slope: float | None
+    ) -> None:
+        self.weight, self.bias, self.negative_slope = weight, bias, negative_slope
         self._column = None if bias is None else bias.values.unsqueeze(1)
         self._masked = [
             (trained.gradient, trained.factor)
@@ -83,14 +101,18 @@ class Layer(ABC):
         """(inputs, batch) -> (outputs, batch)."""
         matrix = self._matrix
         z = matrix @ x if self._column is None else torch.addmm(self._column, matrix, x)
-        return z.relu_() if self.relu else z
+        if self.negative_slope is None:
+            return z
+        return F.leaky_relu_(z, self.negative_slope) if self.negative_slope else z.relu_()
 
     def backward(self, slope: Tensor, x: Tensor, output: Tensor) -> Tensor:
         """Write the gradients; the slope of the loss before the ReLU, (outputs, batch).
 
         slope: by `output`, the result of `forward(x)`.
         """
-        if self.relu:
+        if self.negative_slope:
+            slope = torch.ops.aten.leaky_relu_backward(slope, output, self.negative_slope, True)
+        elif self.negative_slope is not None:
             slope = torch.ops.aten.threshold_backward(slope, output, 0)
         self._write_gradient(slope, x)
         if self.bias is not None:
@@ -110,8 +132,10 @@ class Layer(ABC):
 class DenseLayer(Layer):
     """A layer whose pruned weights are zeros among the others; weight: (outputs, inputs)."""
 
-    def __init__(self, weight: Trained, bias: Trained | None, *, relu: bool) -> None:
-        super().__init__(weight, bias, relu=relu)
+    def __init__(
+        self, weight: Trained, bias: Trained | None, *, negative_slope: float | None
+    ) -> None:
+        super().__init__(weight, bias, negative_slope=negative_slope)
         self._matrix, self._transposed = weight.values, weight.values.t()
 
     def input_slope(self, slope: Tensor) -> Tensor:  # noqa: D102 (as declared)
@@ -129,12 +153,12 @@ class CsrLayer(Layer):
         weight: Trained,
         bias: Trained | None,
         *,
-        relu: bool,
+        negative_slope: float | None,
         kept: Tensor,
         shape: torch.Size,
     ) -> None:
         """kept: positions in the flattened weight of `shape`, ascending."""
-        super().__init__(weight, bias, relu=relu)
+        super().__init__(weight, bias, negative_slope=negative_slope)
         rows, columns = kept // shape[1], kept % shape[1]
         self._matrix = _csr(rows, columns, weight.values, shape)
         self._gradient = _csr(rows, columns, weight.gradient, shape)
@@ -168,7 +192,7 @@ def has_csr_kernels() -> bool:
     kept = torch.tensor([1, 2, 3])
     trained = Trained(weight.flatten()[kept], torch.zeros(3))
     try:
-        layer = CsrLayer(trained, None, relu=False, kept=kept, shape=weight.shape)
+        layer = CsrLayer(trained, None, negative_slope=None, kept=kept, shape=weight.shape)
         output = layer.forward(x)
         layer.backward(x, x, output)
         computed = output, layer.input_slope(x), trained.gradient

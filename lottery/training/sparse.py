@@ -1,9 +1,9 @@
 """The sparse engine: on a CPU, linear layers that masks have emptied are trained in CSR.
 
-It speeds up the head of an `nn.Sequential`: the linear layers and ReLUs it ends in, which may be
-all of it. Layers less dense than `CSR_DENSITY` run in CSR, the others dense, so layers switch one
-by one. None of them is left to autograd, whose overhead is a good part of a small network's step;
-what comes before the head (convolutions, say) is.
+It speeds up the head of an `nn.Sequential`: the linear layers and (leaky) ReLUs it ends in, which
+may be all of it. Layers less dense than `CSR_DENSITY` run in CSR, the others dense, so layers
+switch one by one. None of them is left to autograd, whose overhead is a good part of a small
+network's step; what comes before the head (convolutions, say) is.
 """
 
 from collections.abc import Sequence
@@ -151,8 +151,8 @@ class CompactNetwork(nn.Module):
         weight, bias = trained["weight"], trained.get("bias")
         at, shape = self._compact.kept[layer.linear.weight], layer.linear.weight.shape
         if at is None:
-            return DenseLayer(weight, bias, relu=layer.relu)
-        return CsrLayer(weight, bias, relu=layer.relu, kept=at, shape=shape)
+            return DenseLayer(weight, bias, negative_slope=layer.negative_slope)
+        return CsrLayer(weight, bias, negative_slope=layer.negative_slope, kept=at, shape=shape)
 
     def _gathered_memories(self) -> dict[str, Tensor]:
         """What the optimiser remembers of the head, each as one vector; nothing if it is fresh."""

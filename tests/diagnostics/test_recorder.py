@@ -150,31 +150,27 @@ def test_diagnostics_do_not_show_where_a_run_was_interrupted(at, noisy, data, qu
 
 
 def test_barriers_are_between_a_ticket_and_its_retrain(plain, data, quick, tickets):
-    def run(control, trained_at, diagnostics=ON):
+    def run(control, diagnostics=ON):
         return list(
             run_control(
                 control,
                 plain(),
                 data,
-                lambda level: tickets[level].masks,
+                lambda level: (tickets[level].masks, tickets[level].trained),
                 levels=[1, 2],
                 train=quick,
                 diagnostics=diagnostics,
-                trained_at=trained_at,
             )
         )
 
-    def trained_at(level):
-        return tickets[level].trained
-
-    for record in run("retrain", trained_at):
+    for record in run("retrain"):
+        trained = tickets[record.level].trained
         found = {name: record.diagnostics[name] for name in BARRIERS}
         recorder = Recorder(ON, data, seed=0)
-        assert found == recorder.barriers(plain(), record.trained, trained_at(record.level))
+        assert found == recorder.barriers(plain(), record.trained, trained)
         assert found["loss_barrier_train"]["all"] != 0
-    assert not BARRIERS & run("reinit", trained_at)[0].diagnostics.keys()
-    assert not BARRIERS & run("retrain", None)[0].diagnostics.keys()
-    assert run("retrain", trained_at, DiagnosticsConfig())[0].diagnostics == {}
+    assert not BARRIERS & run("reinit")[0].diagnostics.keys()
+    assert run("retrain", DiagnosticsConfig())[0].diagnostics == {}
 
 
 def test_the_dense_baseline_has_them_too(plain, data, quick):

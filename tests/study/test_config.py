@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, UsageError
 from lottery.pruning.schedule import PruneConfig
 from lottery.study import ControlsConfig, StudyConfig
 from lottery.tickets.imp import RewindConfig
@@ -51,6 +51,55 @@ def test_a_bad_control_is_named(settings, message):
     assert str(error.value).startswith(message)
 
 
+VARIANTS = {"base": {}, "half": {"prune": {"output_rate": 0.1}, "train": {"lr": 0.5}}}
+
+
+def test_a_variant_is_the_study_with_some_settings_changed():
+    study = tiny.config(variants=VARIANTS)
+    half = study.variant("half")
+    assert (half.prune.output_rate, half.train.lr, half.train.duration) == (0.1, 0.5, "20it")
+    assert study.variant("base") == tiny.config()
+    assert study.variant_names == ["base", "half"]
+    assert tiny.config().variant_names == ["base"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"seeds": [1]},
+            "variants.odd is {'seeds': [1]}; allowed: settings of model, train, prune",
+        ),
+        ({"train": {"rate": 1}}, "variants.odd: train.rate is not a setting; allowed: duration,"),
+        ({"train": {"lr": "fast"}}, "variants.odd: train.lr is 'fast'; allowed: float"),
+        ({"train": {"lr": -1}}, "variants.odd: train.lr is -1; allowed: a number above 0"),
+        ({"prune": {"output_rate": "x"}}, "prune.output_rate is 'x'; allowed: float, null"),
+        ({"prune": {"scope": "net"}}, "prune.scope is 'net'; allowed: layer, global"),
+        ({"prune": 3}, "variants.odd: prune is 3; allowed: settings by name"),
+        ({"prune": {"criterion": "wish"}}, "criterion is 'wish'"),
+        ({}, "variants.odd is {}; allowed: settings that differ from those of base"),
+    ],
+)
+def test_a_bad_variant_is_named(changes, message):
+    with pytest.raises(UsageError) as error:
+        tiny.config(variants={"base": {}, "odd": changes})
+    assert message in str(error.value)
+
+
+def test_a_variant_needs_a_name_that_can_be_a_folders():
+    with pytest.raises(ConfigError, match="variants is 'a/b'; allowed: names of letters"):
+        tiny.config(variants={"a/b": {}})
+
+
+def test_controls_and_a_reset_to_other_weights_do_not_go_together():
+    with pytest.raises(ConfigError, match=r"rewind.init is 'torch_default'; allowed: nothing in a"):
+        tiny.config(
+            rewind=RewindConfig(init="torch_default"), controls=ControlsConfig(shuffle_layer=1)
+        )
+    with pytest.raises(ConfigError, match=r"rewind.init is 'normal'; allowed: a scheme with its"):
+        tiny.config(rewind=RewindConfig(init="normal"))
+
+
 def test_controls_at_levels_that_no_ticket_reaches_are_refused():
     with pytest.raises(ConfigError, match=r"controls.levels is \[3\]; allowed: 1 to levels \(2\)"):
         tiny.config(controls=ControlsConfig(reinit=1, levels=[1, 3]))
@@ -66,7 +115,8 @@ def test_the_plain_values_survive_a_round_trip_through_yaml():
     values = config.to_dict()
     assert yaml.safe_load(yaml.safe_dump(values)) == values
     assert list(values) == list(StudyConfig.__dataclass_fields__)
-    assert values["rewind"] == {"mode": "weights", "to": "5it", "optimizer": "rewound"}
+    rewind = {"mode": "weights", "to": "5it", "init": None, "optimizer": "rewound"}
+    assert values["rewind"] == rewind
 
 
 def test_a_configuration_is_frozen_and_shares_nothing_with_others():

@@ -7,6 +7,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from lottery import DiagnosticsConfig, RewindConfig
+from lottery.diagnostics.weights import jaccard
 from lottery.errors import ConfigError
 from lottery.study import ControlsConfig
 from lottery.study.grid import TICKET, cells
@@ -43,7 +44,17 @@ def test_a_row_for_each_level_layer_and_quantity(run, table):
     levels = {(cell.name, level) for cell in cells(config) for level in cell.levels}
     assert set(zip(table["cell"], table["level"], strict=True)) == levels
     assert list(table) == [
-        *("study", "cell", "init", "seed", "branch", "draw", "level", "weights_remaining"),
+        *(
+            "study",
+            "cell",
+            "variant",
+            "init",
+            "seed",
+            "branch",
+            "draw",
+            "level",
+            "weights_remaining",
+        ),
         *("layer", "quantity", "value"),
     ]
     assert set(table["layer"]) == {"all", "1.weight", "3.weight"}
@@ -84,7 +95,7 @@ def test_retrain_is_measured_against_the_trained_ticket_of_its_level(run, table)
     store = StudyStore(folder.parent, config.name)
     cell = next(cell for cell in cells(config) if cell.branch == "retrain")
     data = split(tiny.images(folder), config.validation, seed=cell.seed)
-    one, other = (store.cell(name).trained(2) for name in (cell.name, cell.needs))
+    one, other = (store.cell(name).ticket(2)[1] for name in (cell.name, cell.needs))
     assert not all(torch.equal(one[name], other[name]) for name in one)
     expected = Recorder(ON, data, cell.seed).barriers(build(config.model, cell.seed), one, other)
     rows = table[(table["cell"] == cell.name)].set_index("quantity")["value"]
@@ -99,7 +110,7 @@ def test_overlaps_are_with_the_other_seeds_of_the_scheme(run, table):
     assert set(overlaps["branch"]) == {TICKET}
     for init in config.inits:
         one, other = (
-            store.cell(cell.name).masks(1)
+            store.cell(cell.name).ticket(1)[0]
             for cell in cells(config)
             if cell.branch == TICKET and cell.init == init
         )
@@ -109,6 +120,21 @@ def test_overlaps_are_with_the_other_seeds_of_the_scheme(run, table):
         found = overlaps[chosen & (overlaps["layer"] == "all")]
         assert found["value"].tolist() == [both / either] * 2
         assert 0 < both / either < 1
+
+
+def test_variants_are_not_mixed(tmp_path):
+    variants = {"one": {"prune": {"linear_rate": 0.5}}, "other": {"prune": {"scope": "global"}}}
+    config = tiny.config(diagnostics=ON, variants=variants, inits=["normal(0.3)"])
+    folder = tiny.run_here(config, tmp_path).folder
+    store = StudyStore(tmp_path, config.name)
+    table = pd.read_parquet(folder / "diagnostics.parquet")
+    found = table[(table["quantity"] == "overlap_other_seeds") & (table["layer"] == "all")]
+    for variant in variants:
+        one, other = (
+            store.cell(cell.name).ticket(2)[0] for cell in cells(config) if cell.variant == variant
+        )
+        rows = found[(found["variant"] == variant) & (found["level"] == 2)]
+        assert rows["value"].tolist() == [jaccard(one, other)["all"]] * 2
 
 
 def test_an_only_seed_has_no_overlap_with_others(tmp_path):

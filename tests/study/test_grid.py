@@ -37,6 +37,18 @@ def test_names_stay_what_they_have_always_been():
     ]
 
 
+def test_every_variant_spans_the_grid_and_its_name_does_not_enter_those_of_cells():
+    half = {"prune": {"output_rate": 0.1}}
+    several = cells(tiny.with_controls(variants={"base": {}, "half": half}))
+    plain = cells(tiny.with_controls())
+    assert [c for c in several if c.variant == "base"] == plain
+    changed = tiny.with_controls(prune=PruneConfig(output_rate=0.1))
+    assert [c.name for c in several if c.variant == "half"] == names(changed)
+    needed = {c.name: c.variant for c in several}
+    assert all(needed[c.needs] == c.variant for c in several if c.needs)
+    assert any(c.label.startswith("half: xavier_normal seed 0") for c in several)
+
+
 def test_every_scheme_seed_and_branch_is_one_cell():
     config = tiny.with_controls(
         controls=ControlsConfig(dense=True, reinit=2, shuffle_layer=1, levels=[2])

@@ -36,7 +36,7 @@ def terminal():
 
 def test_without_a_terminal_each_finished_level_is_one_plain_line(grid, now):
     console = plain()
-    with Progress(grid, grid, 20, console=console) as progress:
+    with Progress(grid, grid, {"base": 20}, console=console) as progress:
         for step in (8, 16, 20):
             now[0] += 1
             progress.event(Event(grid[0], "evaluation", 0, step, 8, 0.5, 1.0))
@@ -48,7 +48,7 @@ def test_without_a_terminal_each_finished_level_is_one_plain_line(grid, now):
 
 
 def test_time_left_counts_the_steps_of_unfinished_levels(grid, now):
-    progress = Progress(grid, grid, 20, console=plain())
+    progress = Progress(grid, grid, {"base": 20}, console=plain())
     now[0] += 2
     progress.event(Event(grid[0], "evaluation", 0, 8, 8, 0.5, 1.0))
     # 12 levels of 20 steps, less 8, at 4 steps a second.
@@ -56,13 +56,13 @@ def test_time_left_counts_the_steps_of_unfinished_levels(grid, now):
 
 
 def test_nothing_is_said_of_the_time_left_before_anything_is_known(grid, now):
-    assert Progress(grid, grid, 20, console=plain())._summary() == (
+    assert Progress(grid, grid, {"base": 20}, console=plain())._summary() == (
         "cells 0/4, levels 0/12, 0 steps/s"
     )
 
 
 def test_levels_found_on_disk_do_not_count_as_speed(grid, now):
-    progress = Progress(grid, grid, 20, console=plain())
+    progress = Progress(grid, grid, {"base": 20}, console=plain())
     now[0] += 1
     progress.event(Event(grid[0], "level", 0, 20, 0, 0.5, 1.0))
     assert progress._summary() == "cells 0/4, levels 1/12, 0 steps/s"
@@ -70,7 +70,7 @@ def test_levels_found_on_disk_do_not_count_as_speed(grid, now):
 
 def test_cells_finished_before_are_counted_and_told(grid, now):
     console = plain()
-    with Progress(grid, grid[:1], 20, console=console) as progress:
+    with Progress(grid, grid[:1], {"base": 20}, console=console) as progress:
         assert progress._summary().startswith("cells 3/4, levels 0/3")
         progress.event(Event(grid[0], "done"))
         assert progress._summary().startswith("cells 4/4")
@@ -79,7 +79,7 @@ def test_cells_finished_before_are_counted_and_told(grid, now):
 
 def test_a_failure_is_told_in_full_whatever_characters_it_has(grid, now):
     console = plain()
-    with Progress(grid, grid, 20, console=console) as progress:
+    with Progress(grid, grid, {"base": 20}, console=console) as progress:
         message = "RuntimeError: shape [4, 4] of [bold] in [/tmp/x] " + "long " * 20
         progress.event(Event(grid[0], "failed", message=message))
         assert "cells 0/4, 1 failed, levels" in progress._summary()
@@ -87,7 +87,7 @@ def test_a_failure_is_told_in_full_whatever_characters_it_has(grid, now):
 
 
 def test_quiet_is_quiet(grid, capsys):
-    with Progress(grid, grid[:1], 20, quiet=True) as progress:
+    with Progress(grid, grid[:1], {"base": 20}, quiet=True) as progress:
         progress.event(Event(grid[0], "level", 0, 20, 20, 0.5, 1.0))
         progress.event(Event(grid[0], "failed", message="no"))
     assert capsys.readouterr() == ("", "")
@@ -95,7 +95,7 @@ def test_quiet_is_quiet(grid, capsys):
 
 def test_a_terminal_shows_running_cells_their_levels_speed_and_time_left(grid, now):
     console = terminal()
-    with Progress(grid, grid, 20, console=console) as progress:
+    with Progress(grid, grid, {"base": 20}, console=console) as progress:
         now[0] += 2
         progress.event(Event(grid[0], "level", 0, 20, 20, 0.25, 1.0))
         progress.event(Event(grid[0], "evaluation", 1, 8, 8, 0.5, 0.816))
@@ -124,7 +124,7 @@ def test_a_terminal_shows_running_cells_their_levels_speed_and_time_left(grid, n
 
 def test_a_terminal_gets_no_log_lines(grid, now):
     console = terminal()
-    with Progress(grid, grid, 20, console=console) as progress:
+    with Progress(grid, grid, {"base": 20}, console=console) as progress:
         progress.event(Event(grid[0], "level", 0, 20, 20, 0.25, 1.0))
     assert "| cells" not in shown(console)
 

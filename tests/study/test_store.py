@@ -9,6 +9,7 @@ from lottery.errors import ConfigError, StoreError
 from lottery.pruning.schedule import PruneConfig
 from lottery.study import ClusterConfig, ControlsConfig, cells, run_study
 from lottery.study.store import TABLES, StudyStore
+from lottery.study.tables import read_table
 from tests import tiny
 
 
@@ -71,6 +72,35 @@ def test_the_lists_of_the_grid_may_change(copy, finished_config):
     more = replace(finished_config, seeds=[5], levels=4, controls=controls, engine="reference")
     with copy.open(replace(more, cluster=ClusterConfig(cpus=4, retries=0))):
         pass
+
+
+def test_variants_may_be_added_but_not_changed(copy, finished_config):
+    half = {"prune": {"output_rate": 0.1}}
+    with copy.open(replace(finished_config, variants={"half": half})):
+        copy.write_config(replace(finished_config, variants={"half": half}))
+    said = yaml.safe_load((copy.root / "study.yaml").read_text())
+    assert said["variants"] == {"base": {}, "half": half}
+    other = replace(finished_config, variants={"half": {"prune": {"output_rate": 0.2}}})
+    with pytest.raises(ConfigError, match=r"variants.half is .*0\.2.*; allowed: .*0\.1"):
+        copy.check_settings(other)
+    with pytest.raises(ConfigError, match=r"variants.base is"):
+        copy.check_settings(replace(finished_config, variants={"base": half}))
+
+
+def test_tables_of_before_there_were_variants_are_read_and_count_as_finished(
+    tables_only, finished_config
+):
+    for name in TABLES:
+        path = tables_only.root / name
+        table = read_table(path).drop(columns="variant")
+        table.to_csv(path, index=False) if name.endswith("csv") else table.to_parquet(path)
+    values = yaml.safe_load((tables_only.root / "study.yaml").read_text())
+    del values["variants"]
+    (tables_only.root / "study.yaml").write_text(yaml.safe_dump(values))
+    with tables_only.open(finished_config):
+        pass
+    assert left(tables_only, finished_config) == []
+    assert set(tables_only.rows(cells(finished_config))["variant"]) == {"base"}
 
 
 def test_a_setting_that_older_results_do_not_know_is_no_difference(copy, finished_config):

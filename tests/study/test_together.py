@@ -71,7 +71,7 @@ def test_every_table_is_that_of_the_reference(settings, tmp_path, stacks):
     for cell in cells(config):
         for level in cell.levels:
             a, b = (
-                StudyStore(tmp_path / place, config.name).cell(cell.name).masks(level)
+                StudyStore(tmp_path / place, config.name).cell(cell.name).ticket(level)[0]
                 for place in ("ours", "theirs")
             )
             assert all(torch.equal(mask, b[name]) for name, mask in a.items())

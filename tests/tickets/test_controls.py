@@ -17,7 +17,14 @@ from lottery.tickets.level import Memory
 from lottery.training.level import snapshot
 
 LEVELS = range(1, 4)
-NAMES = ["magnitude_at_init", "random", "reinit", "retrain", "shuffle_global", "shuffle_layer"]
+NAMES = [
+    *("magnitude_at_init", "one_shot", "random", "reinit", "retrain", "shuffle_global"),
+    "shuffle_layer",
+]
+
+
+def ticket_of(levels):
+    return lambda level: (levels[level].masks, levels[level].trained)
 
 
 def masked(state, masks):
@@ -63,7 +70,7 @@ def control(make, data, quick, spy, tickets):
                 name,
                 make(),
                 data,
-                lambda level: tickets[level].masks,
+                ticket_of(tickets),
                 levels=levels,
                 train=quick,
                 engine="spy",
@@ -205,7 +212,7 @@ def test_reinit_draws_from_the_same_scheme_with_zero_biases(make, data, quick, t
                     "reinit",
                     make(),
                     data,
-                    lambda level: tickets[level].masks,
+                    ticket_of(tickets),
                     levels=[1],
                     init=spec,
                     draw=draw,
@@ -268,6 +275,16 @@ def test_magnitude_at_init_keeps_the_largest_initial_weights(control, tickets):
             assert initial[mask].min() > initial[~mask].max()
 
 
+def test_one_shot_keeps_the_largest_weights_of_the_trained_unpruned_network(control, tickets):
+    _, records = control("one_shot")
+    for record in records:
+        assert record.masks.remaining == tickets[record.level].masks.remaining
+        assert equal(record.initial, tickets[0].initial)
+        for name, mask in record.masks.items():
+            trained = tickets[0].trained[name].abs()
+            assert trained[mask].min() > trained[~mask].max()
+
+
 def test_random_and_magnitude_at_init_nest_among_ties(make, data, quick, tickets):
     """Under sign_constant all magnitudes are equal, so only the order of ties decides."""
     for name in ("random", "magnitude_at_init"):
@@ -276,7 +293,7 @@ def test_random_and_magnitude_at_init_nest_among_ties(make, data, quick, tickets
                 name,
                 make(),
                 data,
-                lambda level: tickets[level].masks,
+                ticket_of(tickets),
                 levels=LEVELS,
                 init="sign_constant",
                 train=quick,
@@ -300,7 +317,9 @@ def test_a_users_function_is_a_control(control, tickets):
 
 
 def test_an_unknown_control_lists_the_known_ones(control):
-    with pytest.raises(ConfigError, match="control is 'reset'; allowed: magnitude_at_init, random"):
+    with pytest.raises(
+        ConfigError, match="control is 'reset'; allowed: magnitude_at_init, one_shot"
+    ):
         control("reset")
 
 
@@ -342,7 +361,7 @@ def test_controls_of_a_rewound_ticket_start_at_the_initialisation(make, data, qu
         "shuffle_layer",
         make(),
         data,
-        lambda level: rewound[level].masks,
+        ticket_of(rewound),
         levels=[1],
         train=quick,
         engine="spy",
@@ -354,7 +373,5 @@ def test_controls_of_a_rewound_ticket_start_at_the_initialisation(make, data, qu
 def test_a_users_own_network_has_controls_too(own, data, quick):
     tickets = list(find_tickets(own(), data, levels=1, train=quick))
     for name in NAMES:
-        (record,) = run_control(
-            name, own(), data, lambda level: tickets[level].masks, levels=[1], train=quick
-        )
+        (record,) = run_control(name, own(), data, ticket_of(tickets), levels=[1], train=quick)
         assert sum(record.masks.remaining.values()) == sum(tickets[1].masks.remaining.values())

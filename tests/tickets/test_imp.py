@@ -96,6 +96,29 @@ def test_batch_norm_starts_every_level_with_its_initial_statistics(noisy, data, 
     assert spy[-1].after["1.num_batches_tracked"] == 12
 
 
+def test_another_scheme_can_be_rewound_to_and_is_drawn_once(plain, data, quick, spy):
+    """The reset of the original study of 2020, whose copy of the weights predates the scheme."""
+    own = snapshot(initialise(plain(), "xavier_normal", 5))
+    target = snapshot(initialise(plain(), "torch_default", 5, ("rewind",)))
+    found_with = []
+
+    class Asked(Memory):
+        def load_level(self, level, initial):
+            found_with.append(initial)
+
+    settings = {"rewind": RewindConfig(init="torch_default"), "memory": Asked()}
+    levels = list(
+        find_tickets(plain(), data, seed=5, levels=3, train=quick, engine="spy", **settings)
+    )
+    for level, initial in zip(levels, found_with, strict=True):
+        assert equal(level.initial, initial), "a level found on disk has another record"
+    assert equal(spy[0].before, own)
+    assert equal(levels[0].initial, own)
+    for level, call in zip(levels[1:], firsts(spy)[1:], strict=True):
+        assert equal(call.before, masked(target, level.masks)), f"level {level.level}"
+        assert equal(level.initial, target)
+
+
 def test_the_initial_weights_are_taken_after_the_scheme_and_are_no_alias(own, data):
     model = own()
     state = initialised(model, "normal(0.1)", 3, data)
@@ -422,6 +445,11 @@ def test_a_ticket_learns(noisy, data):
         ({"to": "500"}, "rewind.to is '500'"),
         ({"optimizer": "rewound"}, "rewind.optimizer is 'rewound'; allowed: fresh or kept"),
         ({"optimizer": "rewound", "to": "5it", "mode": "none"}, "rewind.optimizer is 'rewound'"),
+        (
+            {"init": "torch_default", "to": "5it"},
+            "rewind.init is 'torch_default'; allowed: nothing",
+        ),
+        ({"init": "torch_default", "mode": "none"}, "rewind.init is 'torch_default'"),
         ({"mode": "weight"}, "rewind.mode is 'weight'; allowed: weights, learning_rate, none"),
         ({"optimizer": "reset"}, "rewind.optimizer is 'reset'; allowed: fresh, rewound, kept"),
     ],

@@ -21,12 +21,12 @@ from lottery.training.head import CsrLayer, DenseLayer, Trained, has_csr_kernels
     batch=st.integers(1, 6),
     density=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
     bias=st.booleans(),
-    relu=st.booleans(),
+    negative_slope=st.sampled_from([None, 0.0, 0.05, 1.5]),
     csr=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_a_layer_and_its_gradients_are_those_of_autograd(
-    outputs, inputs, batch, density, bias, relu, csr, seed
+    outputs, inputs, batch, density, bias, negative_slope, csr, seed
 ):
     chance = torch.Generator().manual_seed(seed)
     mask = torch.rand(outputs, inputs, generator=chance) < density
@@ -35,17 +35,18 @@ def test_a_layer_and_its_gradients_are_those_of_autograd(
     x = torch.randn(batch, inputs, generator=chance).requires_grad_()
     slope = torch.randn(batch, outputs, generator=chance)
     output = F.linear(x, weight, shift if bias else None)
-    output = F.relu(output) if relu else output
+    output = output if negative_slope is None else F.leaky_relu(output, negative_slope)
     output.backward(slope)
 
     shifts = Trained(shift.detach(), torch.full((outputs,), 9.0)) if bias else None
     if csr:
         kept = mask.flatten().nonzero().squeeze(1)
         weights = Trained(weight.detach()[mask], torch.full((len(kept),), 9.0))
-        layer = CsrLayer(weights, shifts, relu=relu, kept=kept, shape=weight.shape)
+        options = {"kept": kept, "shape": weight.shape}
+        layer = CsrLayer(weights, shifts, negative_slope=negative_slope, **options)
     else:
         weights = Trained(weight.detach(), torch.full(weight.shape, 9.0), mask.float())
-        layer = DenseLayer(weights, shifts, relu=relu)
+        layer = DenseLayer(weights, shifts, negative_slope=negative_slope)
     columns = x.detach().t().contiguous()
     found = layer.forward(columns)
     torch.testing.assert_close(found.t(), output.detach())
@@ -60,7 +61,11 @@ def test_a_layer_and_its_gradients_are_those_of_autograd(
 def test_a_csr_layer_computes_with_the_values_as_they_are_now():
     values = torch.tensor([1.0, 2.0])
     layer = CsrLayer(
-        Trained(values, torch.zeros(2)), None, relu=False, kept=torch.tensor([0, 3]), shape=(2, 2)
+        Trained(values, torch.zeros(2)),
+        None,
+        negative_slope=None,
+        kept=torch.tensor([0, 3]),
+        shape=(2, 2),
     )
     values.mul_(10)
     ones = torch.ones(2, 1)
@@ -68,23 +73,25 @@ def test_a_csr_layer_computes_with_the_values_as_they_are_now():
     assert layer.input_slope(ones).flatten().tolist() == [10, 20]
 
 
-def names(model: nn.Module) -> tuple[list[type], list[tuple[str, bool]]]:
+def names(model: nn.Module) -> tuple[list[type], list[tuple[str, float | None]]]:
     trunk, layers = split_head(model)
-    return [type(part) for part in trunk], [(layer.name, layer.relu) for layer in layers]
+    return [type(part) for part in trunk], [(layer.name, layer.negative_slope) for layer in layers]
 
 
 def test_all_of_lenet_is_head_and_of_a_conv_net_what_follows_the_pooling():
-    assert names(build("lenet_300_100")) == ([], [("fc1", True), ("fc2", True), ("fc3", False)])
+    assert names(build("lenet_300_100")) == ([], [("fc1", 0), ("fc2", 0), ("fc3", None)])
+    leaky = build("lenet_300_100(negative_slope=0.05)")
+    assert names(leaky) == ([], [("fc1", 0.05), ("fc2", 0.05), ("fc3", None)])
     trunk, layers = names(build("conv2"))
     assert trunk == [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.MaxPool2d]
-    assert layers == [("fc1", True), ("fc2", True), ("fc3", False)]
+    assert layers == [("fc1", 0), ("fc2", 0), ("fc3", None)]
 
 
 def test_networks_within_networks_and_a_relu_used_twice_are_read_in_order():
     relu = nn.ReLU()
     inner = nn.Sequential(OrderedDict(a=nn.Linear(6, 5), r=relu, b=nn.Linear(5, 4)))
     model = nn.Sequential(OrderedDict(inner=inner, r=relu, c=nn.Linear(4, 3), end=nn.ReLU()))
-    assert names(model) == ([], [("inner.a", True), ("inner.b", True), ("c", True)])
+    assert names(model) == ([], [("inner.a", 0), ("inner.b", 0), ("c", 0)])
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,20 @@ def test_training_is_that_of_the_reference_whichever_layers_are_sparse(settings,
     assert_close(one, other)
 
 
+@pytest.mark.parametrize("densities", [[1.0, 1.0, 1.0], [0.1, 0.05, 0.15]])
+def test_a_leaky_relu_is_that_of_the_reference(densities):
+    def leaky() -> nn.Module:
+        parts = [nn.LeakyReLU(0.05) if isinstance(p, nn.ReLU) else p for p in mlp()]
+        return nn.Sequential(*parts)
+
+    assert choose_engine("auto", leaky(), Masks.ones(leaky()), TrainConfig()) == "sparse"
+    data, masks = pictures(50), masks_of(leaky(), densities)
+    one, other = (Run(e, leaky, SETTINGS[0], masks, data) for e in ("reference", "sparse"))
+    for run in (one, other):
+        run.steps(0, 12)
+    assert_close(one, other)
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("densities", [[1.0, 1.0, 1.0], [0.6, 0.1, 0.5], [0.1, 0.1, 0.1]])
 def test_what_comes_before_the_head_is_trained_too_with_the_same_noise(settings, densities):
