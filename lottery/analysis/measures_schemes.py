@@ -1,0 +1,196 @@
+"""Measures over several schemes, variants or networks, with the rows they came from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from lottery.analysis.contrasts import all_pairs, declared
+from lottery.analysis.endpoints import critical_density, network
+from lottery.analysis.measures import (
+    DIFFERENCE,
+    RATIO,
+    Measure,
+    Measurer,
+    Missing,
+    Place,
+    between,
+    complete,
+)
+from lottery.analysis.paired import equivalence
+from lottery.analysis.unpaired import Moments
+
+
+def scheme_contrast(name: str, place: Place, column: str) -> Measurer:
+    """A contrast of `contrasts.declared` by its name, over all levels of a place."""
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        rows = place.rows(levels, column)
+        found = [contrast for contrast in declared(rows["init"]) if contrast.name == name]
+        if not found:
+            raise Missing(f"no schemes for the contrast {name}")
+        return _of_sides(rows, found[0].plus, found[0].minus)
+
+    return measure
+
+
+def widest_pair(place: Place, column: str, margin: float) -> Measurer:
+    """Of all pairs of schemes the one furthest from equivalence within `margin` (points).
+
+    All schemes are equivalent where this pair is (an intersection-union test).
+    """
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        rows = place.rows(levels, column)
+        pairs = all_pairs(rows["init"])
+        if not pairs:
+            raise Missing("no second scheme")
+        measures = [
+            replace(_of_sides(rows, pair.plus, pair.minus), formula=f"{DIFFERENCE} ({pair.name})")
+            for pair in pairs
+        ]
+
+        def far(pair: Measure) -> tuple[float, float]:
+            p = equivalence(pair.values, margin).p
+            return np.nan_to_num(p, nan=1.0), abs(float(pair.values.mean()))
+
+        return replace(max(measures, key=far), comparisons=len(pairs))
+
+    return measure
+
+
+def train_minus_test(place: Place) -> Measurer:
+    """Training minus test accuracy at the last step, over all schemes and levels of a place."""
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        columns = {"a": "train_accuracy", "b": "test_accuracy"}
+        parts = [place.rows(levels, name).assign(part=part) for part, name in columns.items()]
+        return between(complete(pd.concat(parts)))
+
+    return measure
+
+
+def spread_change(variant: str, other: str, place: Place, column: str) -> Measurer:
+    """How much more the schemes of one variant differ under a seed than those of another."""
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        rows = _variants(levels, variant, other, place, column)
+        if rows["init"].nunique() < 2:
+            raise Missing("no second scheme")
+        by_scheme = rows.groupby(["seed", "part", "init"])["value"].mean()
+        spread = 100 * by_scheme.groupby(["seed", "part"]).std(ddof=1).unstack("part")
+        formula = "deviation over schemes of their means of a − the same of b"
+        return Measure(spread["a"] - spread["b"], rows, "pp", formula)
+
+    return measure
+
+
+def critical_ratio(variant: str, other: str, drop: float) -> Measurer:
+    """Critical density of a variant over that of another, geometric mean over schemes.
+
+    drop: fall below the unpruned test accuracy, as a fraction. A cell in which no level falls so
+    far counts with its lowest density.
+    """
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        every = Place(100.0, down_to=0.0)
+        rows = _variants(levels, variant, other, every, "test_accuracy")
+        logs = _log_critical(rows, drop).unstack("part")
+        return Measure(np.exp(logs["a"] - logs["b"]), rows, "×", f"{_critical(drop)}: {RATIO}")
+
+    return measure
+
+
+def critical_percent(variant: str, drop: float) -> Measurer:
+    """Critical density of a variant in per cent, geometric mean over schemes."""
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        place = Place(100.0, down_to=0.0, variant=variant)
+        rows = complete(place.rows(levels, "test_accuracy").assign(part="a"))
+        logs = _log_critical(rows, drop).unstack("part")
+        return Measure(
+            100 * np.exp(logs["a"]), rows, "%", f"{_critical(drop)}: geometric mean of a"
+        )
+
+    return measure
+
+
+def against(place: Place, column: str, theirs: Moments, inits: list[str]) -> Measurer:
+    """Our mean over schemes minus a published one, in points; all the schemes are needed."""
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        rows = place.rows(levels, column, inits)
+        absent = sorted(set(inits) - set(rows["init"]))
+        if absent:
+            raise Missing(f"no init {', '.join(absent)}")
+        rows = complete(rows.assign(part="a"))
+        values = 100 * rows.groupby("seed")["value"].mean()
+        formula = f"mean of a, less the published {theirs.mean:.2f}"
+        return Measure(values, rows, "pp", formula, reference=theirs)
+
+    return measure
+
+
+def network_contrast(first: str, second: str, percent: float, column: str) -> Measurer:
+    """The gain over unpruned at `percent` of the weights: one network's minus another's.
+
+    Of several studies of a network the one of its full width counts, then the first by name. Seeds
+    of different networks share nothing, so the comparison is Welch's.
+    """
+
+    def measure(levels: pd.DataFrame) -> Measure:
+        gains = []
+        for name, parts in ((first, "ab"), (second, "cd")):
+            rows = _study_of(levels, name)
+            places = zip((Place(percent), Place()), parts, strict=True)
+            found = [place.rows(rows, column).assign(part=part) for place, part in places]
+            kept = complete(pd.concat(found))
+            wide = 100 * kept.groupby(["seed", "part"])["value"].mean().unstack("part")
+            gains.append((kept, wide[parts[0]] - wide[parts[1]]))
+        (ours, values), (theirs, other) = gains
+        formula = "mean of a − mean of b, less the same of c and d over their seeds"
+        rows = pd.concat([ours, theirs], ignore_index=True)
+        return Measure(values, rows, "pp", formula, reference=Moments.of(other))
+
+    return measure
+
+
+def _of_sides(rows: pd.DataFrame, plus: tuple[str, ...], minus: tuple[str, ...]) -> Measure:
+    part = rows["init"].map(dict.fromkeys(plus, "a") | dict.fromkeys(minus, "b"))
+    return between(complete(rows.assign(part=part).dropna(subset="part")))
+
+
+def _variants(
+    levels: pd.DataFrame, variant: str, other: str, place: Place, column: str
+) -> pd.DataFrame:
+    """Rows of a place under two variants, as parts a and b, of the schemes that both have."""
+    parts = [
+        replace(place, variant=name).rows(levels, column).assign(part=part)
+        for name, part in ((variant, "a"), (other, "b"))
+    ]
+    common = set(parts[0]["init"]) & set(parts[1]["init"])
+    return complete(pd.concat(rows[rows["init"].isin(common)] for rows in parts))
+
+
+def _critical(drop: float) -> str:
+    return f"critical density at {100 * drop:g} points below unpruned"
+
+
+def _log_critical(rows: pd.DataFrame, drop: float) -> pd.Series:
+    """Logarithm of the critical density by seed and part, mean over schemes."""
+    keys = ["seed", "part", "init"]
+    found = {
+        key: np.log(critical_density(cell["weights_remaining"], cell["value"], drop)[0])
+        for key, cell in rows.sort_values("level").groupby(keys)
+    }
+    series = pd.Series(found).rename_axis(keys)
+    return series.groupby(["seed", "part"]).mean()
+
+
+def _study_of(levels: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of one study of a network."""
+    models = {(model, study) for model, study in zip(levels["model"], levels["study"], strict=True)}
+    found = sorted((model != name, study) for model, study in models if network(model) == name)
+    if not found:
+        raise Missing(f"no study of {name}")
+    return levels[(levels["study"] == found[0][1]) & (levels["model"].map(network) == name)]
