@@ -88,13 +88,15 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
 
 def show_result(config: StudyConfig, result: StudyResult) -> None:
     """Test accuracy of the tickets by scheme and weights remaining, and where everything is."""
-    for variant, levels in result.levels.groupby("variant", sort=False):
-        means = summary(levels)
+    for variant in config.variant_names if len(result.levels) else ():
+        means = summary(result.levels[result.levels["variant"] == variant])
         tickets = means[means["branch"] == "ticket"]
+        if tickets.empty:
+            continue
         same_n = tickets["n"].nunique() == 1
         seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
         table = Table(
-            title=f"{_heading(str(variant))}Test accuracy of tickets in %, mean ± half the 95 % "
+            title=f"{_heading(variant)}Test accuracy of tickets in %, mean ± half the 95 % "
             f"interval over {seeds}",
             title_justify="left",
         )

@@ -9,6 +9,7 @@ for ticket in lottery.find_tickets(model, data, init="kaiming_uniform", seed=0, 
 """
 
 from lottery.data.images import Dataset, Examples, Splits, load, split
+from lottery.diagnostics import DiagnosticsConfig
 from lottery.init import initialise
 from lottery.models import build
 from lottery.pruning.masks import Masks, prunable
@@ -19,6 +20,7 @@ from lottery.training.config import TrainConfig
 
 __all__ = [
     "Dataset",
+    "DiagnosticsConfig",
     "Examples",
     "Level",
     "Masks",

@@ -126,6 +126,7 @@ class CellStore(Memory):
             seconds=row["seconds"],
             engine=row["engine"],
             device=row["device"],
+            diagnostics=record.get("diagnostics", {}),  # older files have none
             **metrics,
         )
 
@@ -139,6 +140,7 @@ class CellStore(Memory):
             "level": records.level_row(level),
             "curves": records.curve_rows(level),
             "layers": records.layer_rows(level),
+            "diagnostics": level.diagnostics,
         }
         shapes = {name: list(mask.shape) for name, mask in level.masks.items()}
         metadata = {"record": json.dumps(record), "shapes": json.dumps(shapes)}

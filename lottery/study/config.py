@@ -11,6 +11,7 @@ import torch
 from jsonargparse import ArgumentError, ArgumentParser
 
 from lottery.data.images import DATASETS
+from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
 from lottery.init import SCHEMES, Fans
 from lottery.models import MODELS
@@ -48,6 +49,9 @@ class ControlsConfig:
     one_shot: int = 0
     """Masks by magnitude after level 0, straight to the ticket's layer densities; draws differ in
     the order of ties alone."""
+
+    retrain: int = 0
+    """The ticket's masks and initial weights, trained on the same images in another order."""
 
     levels: list[int] | None = None
     """Levels at which controls are trained; all from 1 on by default."""
@@ -158,6 +162,9 @@ class StudyConfig:
     few weights in CSR; stacked, on GPUs, trains cells as one; auto takes, level by level, the
     fastest that can. They differ in rounding, and levels.csv says which ran."""
 
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig()  # noqa: RUF009
+    """What is recorded to explain results."""
+
     cluster: ClusterConfig = ClusterConfig()
     """What a cell takes of a cluster."""
 
@@ -181,6 +188,9 @@ class StudyConfig:
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
         check_protocol(self.prune, self.rewind)
+        if self.controls.retrain and self.rewind != RewindConfig():
+            allowed = "0 unless rewind is as by default: retrain starts from initial weights"
+            raise ConfigError("controls.retrain", self.controls.retrain, allowed)
         check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)

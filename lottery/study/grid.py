@@ -63,7 +63,7 @@ def cells(config: StudyConfig) -> list[Cell]:
 
 def shared_settings(config: StudyConfig) -> dict[str, Any]:
     """The settings that all cells of a study share and that decide its numbers."""
-    apart = GRID | {"name", "engine", "cluster"}
+    apart = GRID | {"name", "engine", "diagnostics", "cluster"}
     return {key: value for key, value in config.to_dict().items() if key not in apart}
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from lottery.errors import ConfigError
-from lottery.study.tables import TABLES
+from lottery.study.tables import DIAGNOSTICS, TABLES
 from lottery.study.worker import Emit, Event, Task, run_cell
 
-FILES = ("study.yaml", "manifest.json", *TABLES)
+FILES = ("study.yaml", "manifest.json", *TABLES, DIAGNOSTICS)
 FOLDERS = ("cells", "tensorboard")
 LEVELS = "level_*"
 

@@ -6,6 +6,7 @@
         levels.csv      a row per cell and level
         curves.parquet  a row per evaluation
         layers.parquet  a row per cell, level and prunable parameter
+        diagnostics.parquet  a row per cell, level, layer and quantity, if asked for
         cells/          masks, weights and checkpoints (not committed)
         tensorboard/    events (not committed)
 
@@ -28,7 +29,7 @@ from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, shared_settings
 from lottery.study.manifest import append_run
-from lottery.study.tables import TABLES, assemble, merge, read_table
+from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, read_table
 
 _ALWAYS = GRID - {"variants"}
 """Settings that every study.yaml has; the first ones were written without variants."""
@@ -73,7 +74,7 @@ class StudyStore:
             yield
 
     def _clear(self) -> None:
-        for name in (*TABLES, "study.yaml", "manifest.json"):
+        for name in (*TABLES, DIAGNOSTICS, "study.yaml", "manifest.json"):
             (self.root / name).unlink(missing_ok=True)
         for name in ("cells", "tensorboard"):
             shutil.rmtree(self.root / name, ignore_errors=True)
@@ -177,7 +178,7 @@ class StudyStore:
         return set.intersection(*found)
 
     def write_tables(self, config: StudyConfig, cells: Iterable[Cell]) -> None:
-        """Put the records on this disk into the three tables."""
+        """Put the records on this disk into the tables."""
         pairs = [(cell, self.cell(cell.name)) for cell in cells]
         for table, rows in assemble(config, pairs).items():
             merge(self.root / table, rows)

@@ -1,4 +1,4 @@
-"""The three tables of a study: assembled from the records of its cells, merged with older rows.
+"""The tables of a study: assembled from the records of its cells, merged with older rows.
 
 Text columns hold text whatever it looks like: a study may be called 007 and a scheme None.
 """
@@ -13,8 +13,12 @@ from lottery.errors import StoreError
 from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import Cell
+from lottery.study.overlaps import overlaps_between_seeds
 
 TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
+"""Tables that hold every finished level."""
+DIAGNOSTICS = "diagnostics.parquet"
+"""Table that is there if diagnostics were asked for, without levels finished before."""
 KEY = ["variant", "init", "seed", "branch", "draw", "level"]
 TEXT = ("study", "cell", "model", "variant", "init", "branch", "engine", "device")
 
@@ -43,7 +47,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def assemble(config: StudyConfig, cells: Iterable[tuple[Cell, CellStore]]) -> dict[str, Rows]:
     """Rows of each table from the records of the cells' finished levels."""
-    rows: dict[str, Rows] = {table: [] for table in TABLES}
+    cells = list(cells)
+    rows: dict[str, Rows] = {table: [] for table in (*TABLES, DIAGNOSTICS)}
+    overlaps = overlaps_between_seeds(cells) if config.diagnostics.record else {}
     for cell, store in cells:
         identity = {
             "study": config.name,
@@ -69,6 +75,13 @@ def assemble(config: StudyConfig, cells: Iterable[tuple[Cell, CellStore]]) -> di
                 short | {"total_step": before + point["step"]} | point for point in curve
             ]
             done += row["steps"]
+            place = {"level": level, "weights_remaining": row["weights_remaining"]}
+            quantities = record.get("diagnostics", {}) | overlaps.get((cell.name, level), {})
+            rows[DIAGNOSTICS] += [
+                short | place | {"layer": layer, "quantity": quantity, "value": value}
+                for quantity, values in quantities.items()
+                for layer, value in values.items()
+            ]
     return rows
 
 

@@ -241,6 +241,7 @@ def _walk(
         "seed": cell.seed,
         "train": config.train,
         "engine": config.engine,
+        "diagnostics": config.diagnostics,
         "memory": memory,
         "watch": watch,
     }

@@ -1,22 +1,24 @@
 """Controls: what a ticket of the same density is compared with.
 
 A control takes a ticket's masks and gives the masks and weights that training starts from instead.
-Every control trains a fresh optimiser from step 0 for the full length of a level.
+Every control trains a fresh optimiser from step 0 for the full length of a level, and all but
+`retrain` on the ticket's batches.
 """
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from lottery.data.images import Splits
+from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.init import initialise
 from lottery.pruning import masks as mask_operations
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.weights import prune
 from lottery.registry import Registry
-from lottery.seeds import Address, generator
+from lottery.seeds import Address, derive, generator
 from lottery.tickets.imp import initialised
 from lottery.tickets.level import Memory, Start, Steps, Watch, ignore, train_to_end, walk
 from lottery.training.config import TrainConfig
@@ -80,6 +82,12 @@ def magnitude_at_init(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
 
 
 @CONTROLS.register
+def retrain(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
+    """The ticket itself; `run_control` trains it on the same images in another order."""
+    return ticket, draw.initial
+
+
+@CONTROLS.register
 def one_shot(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
     """Pruned by magnitude after level 0, straight to the ticket's layer densities (sec. 3)."""
     return _pruned("magnitude", ticket, draw, draw.unpruned()), draw.initial
@@ -113,27 +121,35 @@ def run_control(
     draw: int = 0,
     train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
     engine: str = "auto",
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Steps:
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
-    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, or a
-    function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of the
-    ticket. draw: number of the replicate under that seed.
+    control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, retrain, or
+    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of
+    the ticket. draw: number of the replicate under that seed.
     """
     function = CONTROLS.resolve(control)
     check_engine(engine)
-    trainer = LevelTrainer(data, train, seed, engine)
+    order_seed = derive(seed, "retrain", draw) if function is retrain else None
+    trainer = LevelTrainer(data, train, seed, engine, order_seed)
+    recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     for level in levels:
-        ticket = ticket_at(level)[0].to("cpu")
+        ticket, trained = ticket_at(level)
         drawn = Draw(model, init, seed, draw, level, initial, lambda: ticket_at(0)[1])
-        masks, weights = function(ticket, drawn)
+        masks, weights = function(ticket.to("cpu"), drawn)
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)
-            record = yield from train_to_end(model, trainer, start, memory, watch)
+            record = yield from train_to_end(
+                model, trainer, start, memory, watch, recorder=recorder
+            )
+            if recorder and function is retrain:
+                between = recorder.barriers(model, record.trained, trained)
+                record = replace(record, diagnostics=record.diagnostics | between)
             memory.save_level(record)
         yield record

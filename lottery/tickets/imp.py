@@ -11,6 +11,7 @@ from typing import Literal
 from torch import nn
 
 from lottery.data.images import Splits
+from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
 from lottery.pruning.masks import Masks, State, prunable
@@ -97,6 +98,7 @@ def find_tickets(
     prune: PruneConfig = PruneConfig(),  # noqa: B008
     rewind: RewindConfig = RewindConfig(),
     engine: str = "auto",
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Steps:
@@ -114,6 +116,7 @@ def find_tickets(
     rewind_step = step_to_rewind_to(rewind, trainer)
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
+    recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
     target = initial
     if rewind.init is not None:
         target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",)))
@@ -147,6 +150,7 @@ def find_tickets(
                 watch,
                 rewind_step=rewind_step if level == 0 and rewind.mode == "weights" else 0,
                 keep_end=rewind.optimizer == "kept",
+                recorder=recorder,
             )
             memory.save_level(record)
         first, previous = first or record, record
@@ -163,6 +167,7 @@ def find_dense(
     train: TrainConfig = TrainConfig(),  # noqa: B008
     rewind_to: str = "0it",
     engine: str = "auto",
+    diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
     memory: Memory | None = None,
     watch: Watch = ignore,
 ) -> Walk:
@@ -182,6 +187,7 @@ def find_dense(
         prune=PruneConfig(linear_rate=0.0, conv_rate=0.0),
         rewind=RewindConfig(mode="learning_rate", to=rewind_to, optimizer="kept"),
         engine=engine,
+        diagnostics=diagnostics,
         memory=memory,
         watch=watch,
     )

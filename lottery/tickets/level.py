@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 
 from torch import nn
 
+from lottery.diagnostics import Quantities, Recorder
 from lottery.pruning.masks import Masks, State, prunable
 from lottery.training import engines
 from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
@@ -36,6 +37,8 @@ class Level:
     seconds: float
     engine: str
     device: str
+    diagnostics: Quantities = field(default_factory=dict)
+    """Values by quantity and layer, if they were asked for."""
 
     @property
     def weights_remaining(self) -> float:
@@ -167,6 +170,7 @@ def train_to_end(
     *,
     rewind_step: int = 0,
     keep_end: bool = False,
+    recorder: Recorder | None = None,
 ) -> Generator[Segment, Outcome, Level]:
     """Train one level, from its last checkpoint in `memory` if there is one, and record it.
 
@@ -193,13 +197,16 @@ def train_to_end(
             memory.save_rewind_point(run.checkpoint())
         memory.save_checkpoint(run.checkpoint, must=keep_end and run.step == trainer.last_step)
     last = (yield run.last_evaluation()).metrics[0]
-    end, kinds = run.evaluations[-1], prunable(model, biases=True)
+    end, kinds, trained = run.evaluations[-1], prunable(model, biases=True), snapshot(model)
+    diagnostics: Quantities = {}
+    if recorder:
+        diagnostics = recorder.level(model, masks, start.weights, start.initial, trained)
     return Level(
         level=start.level,
         masks=start.masks.to("cpu"),
         kinds={name: kinds[name] for name in start.masks},
         initial=start.initial,
-        trained=snapshot(model),
+        trained=trained,
         evaluations=run.evaluations,
         train=last,
         val=Metrics(end.val_loss, end.val_accuracy),
@@ -208,4 +215,5 @@ def train_to_end(
         seconds=run.seconds,
         engine=run.engine,
         device=device.type,
+        diagnostics=diagnostics,
     )

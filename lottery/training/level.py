@@ -69,6 +69,8 @@ class LevelTrainer:
     seed: int
     engine: str = "auto"
     """As configured: "auto" is decided at each level."""
+    order_seed: int | None = None
+    """Decides the order of batches in place of `seed`, and nothing else."""
 
     def __post_init__(self) -> None:
         """Refuse an impossible batch size before any length is counted in epochs of it."""
@@ -133,7 +135,7 @@ class LevelRun:
         self._batches = Batches(
             trainer.data.train,
             config.batch_size,
-            seed=trainer.seed,
+            seed=trainer.seed if trainer.order_seed is None else trainer.order_seed,
             level=self.level if config.data_order == "fresh" else 0,
         )
         self._schedule: Callable[[int], float] = LearningRate(config, trainer.steps_per_epoch)

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
@@ -70,15 +70,22 @@ EVALUATION_VALUES = 784_000
 convolutions fall out of a CPU's cache and take nearly twice as long."""
 
 
+def in_batches(
+    examples: Examples, batch_size: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """All examples in their order, by default as many at a time as suit an evaluation."""
+    batch_size = batch_size or max(1, EVALUATION_VALUES // examples.images[0].numel())
+    for start in range(0, len(examples), batch_size):
+        yield examples.batch(slice(start, start + batch_size))
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: Examples, batch_size: int | None = None) -> Metrics:
     """Cross-entropy and accuracy of `model` in eval mode over all of `examples`."""
-    batch_size = batch_size or max(1, EVALUATION_VALUES // examples.images[0].numel())
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=examples.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
-    for start in range(0, len(examples), batch_size):
-        images, labels = examples.batch(slice(start, start + batch_size))
+    for images, labels in in_batches(examples, batch_size):
         logits = model(images).float()
         loss += F.cross_entropy(logits, labels, reduction="sum")
         correct += (logits.argmax(dim=1) == labels).sum()

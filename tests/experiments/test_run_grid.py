@@ -17,7 +17,8 @@ from lottery.tickets.imp import RewindConfig
 from tests import tiny
 from tests.tiny import assert_same_tables
 
-SHIPPED = ["conv2", "conv4", "conv6", "conv6-small", "lenet", "lenet-paper", "lenet-quick"]
+CONFIGS = tiny.ROOT / "experiments" / "configs"
+SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +254,20 @@ def test_a_bad_file_is_named_with_what_is_allowed_and_status_2(text, run_grid, t
     assert error.startswith(f"run_grid.py: {BAD_FILES[text].format(path=path)}")
     assert "Traceback" not in error
     assert printed == ""
+
+
+def test_variants_are_planned_run_and_shown_each_by_itself(run_grid, tmp_path):
+    path = tmp_path / "several.yaml"
+    path.write_text(f"{tiny.YAML}variants: {{base: {{}}, short: {{train: {{duration: 10it}}}}}}\n")
+    status, printed, _ = run_grid(path, "--dry-run")
+    assert status == 0
+    assert "levels 0 to 2, 20 steps and 3 evaluations each" in printed
+    assert "short: levels 0 to 2, 10 steps and 2 evaluations each" in printed
+    assert "24 levels to train: 360 steps" in printed
+    status, printed, error = run_grid(path, "--seeds", "0")
+    assert status == 0
+    assert " short: Test accuracy of tickets" in " " + " ".join(printed.split())
+    assert "short: xavier_normal seed 0 ticket: level 2" in error
 
 
 def test_a_file_that_is_no_text_is_refused(run_grid, tmp_path):

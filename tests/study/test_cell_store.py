@@ -1,6 +1,8 @@
 import logging
+import math
 import os
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -85,10 +87,19 @@ def test_a_levels_record_is_its_rows(store, level):
         "level": records.level_row(level),
         "curves": records.curve_rows(level),
         "layers": records.layer_rows(level),
+        "diagnostics": level.diagnostics,
     }
     assert store.finished_levels() == [7]
     assert store.has([7])
     assert not store.has([6, 7])
+
+
+def test_diagnostics_come_back_unknown_values_too(store, level):
+    known = {"init_memory": {"all": 0.1 + 0.2, "0.weight": math.nan}}
+    store.save_level(replace(level, diagnostics=known))
+    found = store.load_level(7, level.initial).diagnostics["init_memory"]
+    assert found["all"] == 0.1 + 0.2
+    assert math.isnan(found["0.weight"])
 
 
 def test_masks_alone_can_be_read(store, level):

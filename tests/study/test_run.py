@@ -22,6 +22,7 @@ COLUMNS = [
     "study",
     "cell",
     "model",
+    "variant",
     "init",
     "seed",
     "branch",
@@ -110,7 +111,7 @@ def test_accuracies_are_counts_over_the_right_set(finished):
 
 def test_curves_run_on_over_all_steps_of_a_cell(finished, finished_config):
     curves = pd.read_parquet(finished.folder / "curves.parquet")
-    assert list(curves)[:6] == ["study", "cell", "init", "seed", "branch", "draw"]
+    assert list(curves)[:7] == ["study", "cell", "variant", "init", "seed", "branch", "draw"]
     for cell in cells(finished_config):
         rows = curves[curves["cell"] == cell.name]
         count = len(cell.levels)
@@ -177,6 +178,18 @@ def test_one_worker_two_workers_and_none_give_the_same_numbers(tmp_path):
         assert result.computed == 6
     for workers in (1, 2):
         assert_same_tables(tmp_path / "0" / "tiny", tmp_path / str(workers) / "tiny")
+
+
+def test_a_variant_has_the_numbers_of_a_study_with_its_settings(tmp_path):
+    half = {"prune": {"output_rate": 0.4}, "train": {"duration": "10it"}}
+    both = tiny.with_controls(variants={"base": {}, "half": half}, seeds=[0])
+    rows = run(both, tmp_path / "both").levels
+    for name in ("base", "half"):
+        alone = run(replace(both.variant(name), variants={}), tmp_path / name).levels
+        own = rows[rows["variant"] == name].reset_index(drop=True)
+        assert len(own) == len(alone) == 2 * 8
+        apart = ["variant", "seconds"]
+        assert_frame_equal(own.drop(columns=apart), alone.drop(columns=apart))
 
 
 def test_a_second_run_computes_nothing(finished, finished_config, tmp_path, steps):

@@ -17,7 +17,10 @@ from lottery.tickets.level import Memory
 from lottery.training.level import snapshot
 
 LEVELS = range(1, 4)
-NAMES = ["magnitude_at_init", "one_shot", "random", "reinit", "shuffle_global", "shuffle_layer"]
+NAMES = [
+    *("magnitude_at_init", "one_shot", "random", "reinit", "retrain", "shuffle_global"),
+    "shuffle_layer",
+]
 
 
 def ticket_of(levels):
@@ -98,7 +101,7 @@ def test_a_control_trains_a_fresh_optimiser_for_a_full_level_at_the_tickets_dens
         assert equal(record.trained, masked(record.trained, record.masks))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "retrain"])
 def test_a_control_sees_the_data_in_the_tickets_order(name, control, make, data, quick, spy):
     spy.clear()
     list(find_tickets(make(), data, levels=2, train=quick, engine="spy"))
@@ -148,6 +151,40 @@ def test_draws_and_seeds_differ_and_repeat(name, control):
     assert not torch.equal(one, other)
     assert not torch.equal(one, seed)
     assert not torch.equal(other, seed)
+
+
+# Training the ticket again
+
+
+def test_retrain_differs_from_its_ticket_in_the_order_of_batches_alone(
+    control, make, data, quick, spy
+):
+    spy.clear()
+    layers = PruneConfig(scope="global")  # as the fixture's tickets
+    tickets = list(find_tickets(make(), data, levels=2, train=quick, prune=layers, engine="spy"))
+    own = spy[3::3]
+    starts = [control("retrain", levels=(1, 2), draw=draw) for draw in range(2)]
+    for calls, records in starts:
+        for call, mine, record in zip(calls, own, records, strict=True):
+            ticket = tickets[record.level]
+            assert equal(record.masks, ticket.masks)
+            assert equal(record.initial, ticket.initial)
+            assert equal(call.before, mine.before)
+            assert (call.rates, call.start, call.optimizer) == (mine.rates, 0, {})
+            assert not torch.equal(call.images, mine.images)
+            # the sample of training images that is evaluated is the ticket's too
+            assert record.evaluations != ticket.evaluations
+    one, other = (calls[0].images for calls, _ in starts)
+    assert not torch.equal(one, other)
+    levels = [call.images for call in starts[0][0]]
+    assert not torch.equal(*levels)
+
+
+def test_an_epoch_of_retrain_sees_the_tickets_images(control, data):
+    calls, _ = control("retrain", levels=[1])
+    seen = calls[0].images
+    training = {tuple(image.tolist()) for image in data.train.images}
+    assert {tuple(image.tolist()) for image in seen} <= training
 
 
 # Random reinitialisation
