@@ -14,8 +14,7 @@ from lottery.analysis.verdicts import Verdict
 
 QUESTION = (
     "**How do initialisation schemes change a network's robustness to pruning, and why?** A "
-    "network is robust if it keeps its test accuracy while its weights are removed, level by "
-    "level."
+    "network is robust if it keeps its test accuracy while its weights are removed, level by level."
 )
 
 

@@ -52,7 +52,7 @@ def _evaluations(study: Study) -> str:
 def _unfinished(study: Study) -> str:
     """Cells that the configuration asks for and the tables lack levels of."""
     tickets = study.levels[study.levels["branch"] == "ticket"]
-    wanted = int(study.config.get("levels", tickets["level"].max())) + 1
+    wanted = study.config.get("levels", study.levels["level"].max()) + 1
     counts = tickets.groupby("cell")["level"].nunique()
     short = counts[counts < wanted]
     if short.empty:

@@ -350,12 +350,62 @@ def test_variants_are_compared_with_the_first(tmp_path):
     assert "`changed`: prune.scope = global" in section(text, "Protocol")
 
 
-def test_the_committed_report_of_lenet_says_where_the_claims_went():
+def test_verdicts_in_the_short_answer_are_those_of_the_table():
     text = compose(load("lenet", Path(__file__).parents[2] / "results"), [])
     verdicts = section(text, "Published claims and verdicts")
     assert "### Frankle & Carbin 2019" in verdicts
     assert re.search(r"\*\*(not )?reproduced\*\*", verdicts)
     counts = re.search(
-        r"of (\d+) claims tested, (.*?)\.", section(text, "Question and short answer")
+        r"of (\d+) claims tested, (.*?) \(95", section(text, "Question and short answer")
     )
     assert int(counts[1]) == sum(int(count) for count in re.findall(r"\d+", counts[2]))
+
+
+def diagnosed(folder, quantities):
+    """Write diagnostics of the tickets: each quantity a function of the rows of levels."""
+    levels = pd.read_csv(folder / "levels.csv").assign(variant="base")
+    tickets = levels[levels["branch"] == "ticket"]
+    keys = ["study", "cell", "variant", "init", "seed", "branch", "draw"]
+    rows = tickets[[*keys, "level", "weights_remaining"]]
+    table = [
+        rows.assign(layer="all", quantity=name, value=function(tickets))
+        for name, function in quantities.items()
+    ]
+    pd.concat(table).to_parquet(folder / "diagnostics.parquet")
+
+
+def robust_by_scheme(table):
+    order = {init: place for place, init in enumerate(SCHEMES)}
+    gain = 0.01 * table["init"].map(order) + 0.003 * table["seed"]
+    table["test_accuracy"] = 0.9 + gain * (table["level"] > 0)
+
+
+def test_what_explains_robustness_is_named_with_its_strength_and_rows(tmp_path):
+    folder = planted(tmp_path, robust_by_scheme, seeds=range(5), draws={"ticket": 1})
+    noise = np.random.default_rng(0)
+    diagnosed(
+        folder,
+        {
+            "sign_flips": lambda tickets: tickets["test_accuracy"] * 2,
+            "dead_units": lambda tickets: noise.random(len(tickets)),
+        },
+    )
+    text = compose(load(folder), [])
+    why = section(text, "Why")
+    flips = next(line for line in why.splitlines() if line.startswith("| Sign flips"))
+    assert "+1.00" in flips
+    assert "explains" in flips
+    dead = next(line for line in why.splitlines() if line.startswith("| Dead units"))
+    assert "not shown" in dead
+    assert "Explained are: area by sign flips" in section(text, "Question and short answer")
+    table = pd.read_parquet(folder / "diagnostics.parquet")
+    mark = LINK.search(flips.split(" | ")[3])[2]
+    for _, _, cell, levels, numbers in rows_in(entries(text)[mark]):
+        own = table[(table["cell"] == cell) & (table["quantity"] == "sign_flips")]
+        expected = own[own["level"].isin(levels)]["value"].mean()
+        assert numbers == pytest.approx([expected], rel=1e-5)
+
+
+def test_without_diagnostics_the_report_does_not_say_why(markdown):
+    assert "\n## Why\n" not in markdown
+    assert "recorded no diagnostics" in section(markdown, "Question and short answer")
