@@ -47,21 +47,22 @@ def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None)
     """
     sources = Sources()
     found, explained = judge(study.levels, others), explanation(study)
+    whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
     sections = {
         "Question and short answer": answer(study, found, short(explained), sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
         "Figures": captioned(drawn, study.folder),
-        "Accuracy by weights remaining": accuracy(study, sources),
-        "Tickets against their controls": controls(study, sources),
-        "Early stopping": speed(study, sources),
-        "Robustness of each scheme": robustness(study, sources),
-        "Do the schemes differ?": contrasts(study, sources),
-        "Few weights left": sparse_outcomes(study, sources),
+        f"Accuracy by weights remaining{whose}": accuracy(study, sources),
+        f"Tickets against their controls{whose}": controls(study, sources),
+        f"Early stopping{whose}": speed(study, sources),
+        f"Robustness of each scheme{whose}": robustness(study, sources),
+        f"Do the schemes differ?{whose}": contrasts(study, sources),
+        f"Few weights left{whose}": sparse_outcomes(study, sources),
         "Variants of the protocol": variants(study, sources),
         "Published claims and verdicts": verdicts(found, sources),
-        "Why": why(explained, sources),
+        f"Why{whose}": why(explained, sources),
         "Limits": limits(study),
         "How to make it again": again(study),
     }
@@ -86,8 +87,9 @@ def _others(study: str, results: str | Path) -> pd.DataFrame | None:
 def _appendix(sources: Sources) -> str:
     return (
         "Each entry names a table of this study's folder, which of its rows were taken, and per "
-        "seed the value, the cell (column `cell`) and the level that it stands in. What is "
-        "subtracted has a minus sign.\n\n" + sources.appendix()
+        "seed the values, with the cell in brackets and the level. Cells are short for names in "
+        "the column `cell`, listed first. What is subtracted or divided by has a minus sign. "
+        "Values stand as in the table: accuracies are fractions.\n\n" + sources.appendix()
     )
 
 

@@ -13,6 +13,7 @@ from lottery.analysis.report_document import (
     ABSENT,
     between,
     number,
+    p_text,
     p_value,
     plural,
     plus_minus,
@@ -50,8 +51,8 @@ class Endpoint:
         return of_rows(
             f"Contrast of {self.title}: {contrast.name}",
             self.column,
-            "branch = ticket, computed per cell over its levels: "
-            f"{', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
+            f"variant = {self.frame['variant'].iloc[0]}, branch = ticket, computed per cell over "
+            f"its levels: {', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
             contrast_rows(contrast, self.frame, self.column, self.levels),
         )
 
@@ -68,9 +69,8 @@ def contrast_rows(
     ]
 
 
-def compared(study: Study) -> list[Endpoint]:
-    """What schemes are compared by, the main endpoint first."""
-    levels = study.first_variant()
+def compared(levels: pd.DataFrame) -> list[Endpoint]:
+    """What schemes are compared by, the main endpoint first; levels: of one variant."""
     margin = margins(str(levels["model"].iloc[0])).equivalence
     every, above = levels_above(levels, 0), levels_above(levels, DENSE_ENOUGH)
     mean, enough = "mean_accuracy", f"{100 * DENSE_ENOUGH:g} % of the weights"
@@ -95,7 +95,7 @@ def contrasts(study: Study, sources: Sources) -> str:
     """The declared contrasts of each endpoint, the one-way test, and all pairs."""
     parts = []
     declarations = declared(study.inits)
-    for endpoint in compared(study) if declarations else []:
+    for endpoint in compared(study.first_variant()) if declarations else []:
         rows = []
         for contrast, row in zip(
             declarations, endpoint.table(declarations).itertuples(), strict=True
@@ -166,13 +166,13 @@ def _one_way(endpoint: Endpoint, sources: Sources) -> str:
         cell_rows(endpoint.frame, endpoint.column, endpoint.levels),
     )
     freedom = f"{effect.schemes - 1}, {(effect.schemes - 1) * (effect.seeds - 1)}"
-    f_test = f"F({freedom}) = {number(effect.f)}, p = {p_value(effect.p)}"
+    f_test = f"F({freedom}) = {number(effect.f)}, {p_text(effect.p)}"
     source = endpoint.source(widest)
     gap = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
     text = (
         f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: "
-        f"{sources.link(whole, f_test)}; Brown-Forsythe test of equal spread over seeds: p = "
-        f"{p_value(effect.spread_p)}. The pair furthest apart, of {len(pairs)}, is {widest.name}: "
+        f"{sources.link(whole, f_test)}; Brown-Forsythe test of equal spread over seeds: "
+        f"{p_text(effect.spread_p)}. The pair furthest apart, of {len(pairs)}, is {widest.name}: "
         f"{sources.link(source, gap)}"
     )
     if endpoint.margin is None:

@@ -82,6 +82,16 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
+def p_text(p: float) -> str:
+    """A p-value in a sentence.
+
+    >>> p_text(0.5), p_text(0.0002)
+    ('p = 0.50', 'p < 0.001')
+    """
+    text = p_value(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def listed(items: Iterable[str]) -> str:
     """Words in a row.
 

@@ -57,7 +57,7 @@ def protocol(study: Study) -> str:
             [
                 "Variants",
                 "; ".join(
-                    f"`{name}`: {_settings(settings.get(name) or {})}" for name in study.variants
+                    f"`{name}` ({_settings(settings.get(name) or {})})" for name in study.variants
                 ),
             ]
         )
@@ -131,7 +131,8 @@ def _settings(values: dict[str, Any], prefix: str = "") -> str:
         if isinstance(value, dict):
             parts.append(_settings(value, f"{prefix}{key}."))
         else:
-            parts.append(f"{prefix}{key} = {value}")
+            text = {None: "the default", True: "yes", False: "no"}.get(value, value)
+            parts.append(f"{prefix}{key}: {text}")
     return ", ".join(parts) or "the settings above"
 
 

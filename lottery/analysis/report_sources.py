@@ -120,10 +120,16 @@ class Sources:
         return f"[{text}](#{mark})"
 
     def appendix(self) -> str:
-        """All entries, grouped by what they are about; Markdown with an anchor for each."""
-        groups: dict[str, list[str]] = {}
+        """All entries, grouped by what they are about; Markdown with an anchor for each.
+
+        Cells are written as c1, c2, ...; what these stand for is listed first.
+        """
+        names = sorted({row.cell for source in self.found for row in source.rows})
+        keys = {name: f"c{number}" for number, name in enumerate(names, start=1)}
+        groups = {"Cells": [f"- **{key}** `{name}`" for name, key in keys.items()]}
         for source, mark in self.found.items():
-            groups.setdefault(source.what.partition(":")[0], []).append(_entry(mark, source))
+            group = source.what.partition(":")[0]
+            groups.setdefault(group, []).append(_entry(mark, source, keys))
         return "\n\n".join(
             f"<details>\n<summary>{title} ({len(entries)})</summary>\n\n"
             + "\n".join(entries)
@@ -132,7 +138,7 @@ class Sources:
         )
 
 
-def _entry(mark: str, source: Source) -> str:
+def _entry(mark: str, source: Source, keys: dict[str, str]) -> str:
     by_seed: dict[int, dict[tuple[bool, str], list[Row]]] = {}
     for row in source.rows:
         cells = by_seed.setdefault(row.seed, {})
@@ -145,17 +151,21 @@ def _entry(mark: str, source: Source) -> str:
     for seed, cells in sorted(by_seed.items()):
         alone = sum(map(len, cells.values())) == 1
         total = "" if alone or seed not in values else f"{_exact(values[seed])} from "
-        texts = [_cell(*key, rows, not same) for key, rows in cells.items()]
+        texts = [
+            f"{'− ' if minus else ''}{_values(rows)} ({keys[cell]}{'' if same else _at(rows)})"
+            for (minus, cell), rows in cells.items()
+        ]
         lines.append(f"    - seed {seed}: {total}{'; '.join(texts)}")
     return "\n".join(lines)
 
 
-def _cell(minus: bool, cell: str, rows: list[Row], with_levels: bool) -> str:
-    """A cell's values in the order of its levels."""
-    levels = rows[0].levels if len(rows) == 1 else [row.levels[0] for row in rows]
-    values = ", ".join(_exact(row.value) for row in rows)
-    at = f" {_levels(levels)}" if with_levels else ""
-    return f"{'− ' if minus else ''}{values} (`{cell}`{at})"
+def _values(rows: list[Row]) -> str:
+    return ", ".join(_exact(row.value) for row in rows)
+
+
+def _at(rows: list[Row]) -> str:
+    """Levels of a cell's rows, in their order."""
+    return f" {_levels(rows[0].levels if len(rows) == 1 else [row.levels[0] for row in rows])}"
 
 
 def _exact(value: float) -> str:

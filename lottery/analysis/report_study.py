@@ -42,9 +42,13 @@ class Study:
         ordered = [name for name in self.config.get("variants") or {} if name in present]
         return ordered + sorted(present - set(ordered))
 
+    def variant(self, name: str) -> pd.DataFrame:
+        """Levels of one variant."""
+        return self.levels[self.levels["variant"] == name]
+
     def first_variant(self) -> pd.DataFrame:
         """Levels of the first variant, with which the others are compared."""
-        return self.levels[self.levels["variant"] == self.variants[0]]
+        return self.variant(self.variants[0])
 
     def pruned_levels(self, cells: pd.DataFrame) -> tuple[int, ...]:
         """Levels from 1 on of which there are rows for the cells of a table."""

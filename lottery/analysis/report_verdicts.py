@@ -18,6 +18,7 @@ RULE = (
     "and **undecided at this n** otherwise. The tests are not corrected for the number of claims. "
     "pp: percentage points; ×: a ratio, geometric mean."
 )
+NO_BREAK = "\u00a0"
 _FIGURE = re.compile(r", (?:fig|app|sec|tab)\..*$")
 """The place in a publication, at the end of a claim's source."""
 _ORDER = (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
@@ -60,10 +61,10 @@ def tally(found: Iterable[Verdict]) -> str:
 
 
 def ours(verdict: Verdict) -> str:
-    """Our figure with its interval: +0.40 pp (0.10 to 0.70)."""
+    """Our figure with its interval on one line: +0.40 pp (0.10 to 0.70)."""
     interval, unit = verdict.interval, verdict.unit
     mean = number(interval.mean, sign=unit == "pp") + ("×" if unit == "×" else f" {unit}")
-    return f"{mean} ({between(interval.low, interval.high)})"
+    return f"{mean} ({between(interval.low, interval.high)})".replace(" ", NO_BREAK)
 
 
 def source_of(verdict: Verdict, measure: Measure) -> Source:
@@ -140,18 +141,20 @@ def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
         n = sorted({verdict.interval.n for verdict in tested})
         counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
-        counted += f" (95 % intervals, n = {listed(map(str, n))})"
+        variants = {verdict.variant for verdict in tested}
+        whose = f", variant {variants.pop()}" if len(variants) == 1 and variants != {"base"} else ""
+        counted += f" (95 % intervals, n = {listed(map(str, n))}{whose})"
         if not tested:
             counted = f"none of {plural(len(own), 'claim')} could be tested here"
         text = f"**{publication}**: {counted}."
         for name in _ORDER:
-            named = [_short(v, sources) for v in tested if v.verdict == name]
+            named = [_short(v, sources, bool(variants)) for v in tested if v.verdict == name]
             if named:
                 text += f"\n    - {name[0].upper()}{name[1:]}: {'; '.join(named)}."
         texts.append(text)
     return texts
 
 
-def _short(verdict: Verdict, sources: Sources) -> str:
-    variant = "" if verdict.variant == "base" else f", variant {verdict.variant}"
+def _short(verdict: Verdict, sources: Sources, several: bool) -> str:
+    variant = f", variant {verdict.variant}" if several else ""
     return f"{verdict.claim.statement} ({_linked(verdict, sources, ours(verdict))}{variant})"

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+import shutil
 from pathlib import Path
 from statistics import mean
 
@@ -12,13 +13,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from lottery.analysis.report import compose
+from lottery.analysis.report import compose, write
 from lottery.analysis.report_document import anchor
 from lottery.analysis.report_html import page
 from lottery.analysis.report_study import load
 from lottery.study import StudyConfig
 from tests.analysis.synthetic import write_study
 
+RESULTS = Path(__file__).parents[2] / "results"
 SCHEMES = ["xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform"]
 DRAWS = {"ticket": 1, "dense": 1, "reinit": 2, "random": 1}
 RUN = {
@@ -87,8 +89,9 @@ def as_number(text):
     return float(text.replace("−", "-").replace(",", ""))
 
 
-def rows_in(lines):
-    """(seed, side, cell, level, value) of every row that an entry lists."""
+def rows_in(lines, markdown):
+    """(seed, side, cell, levels, values) of everything that an entry lists."""
+    cells = dict(re.findall(r"^- \*\*(c\d+)\*\* `(.*)`$", markdown, re.MULTILINE))
     everywhere = re.search(r"All at levels? ([\d–, ]+)\.", lines[0])
     for line in lines[1:]:
         seed = re.match(r"\s+- seed (\d+): ", line)
@@ -96,12 +99,12 @@ def rows_in(lines):
             continue
         for part in line[seed.end() :].split("; "):
             values, cell, at = re.fullmatch(
-                r"(?:\S+ from )?(.*?) \(`(.*?)`(?: levels? (.*?))?\)", part
+                r"(?:\S+ from )?(.*?) \((c\d+)(?: levels? (.*?))?\)", part
             ).groups()
             side = -1 if values.startswith("− ") else 1
             numbers = [float(value) for value in values.removeprefix("− ").split(", ")]
             levels = spread_out(at or everywhere[1])
-            yield int(seed[1]), side, cell, levels, numbers
+            yield int(seed[1]), side, cells[cell], levels, numbers
 
 
 def spread_out(text):
@@ -143,7 +146,7 @@ def test_every_entry_lists_the_values_that_the_table_has(folder, markdown):
     checked = 0
     for lines in entries(markdown).values():
         column = re.search(r"`(\w+)` of `levels.csv`", lines[0])[1]
-        for _, _, cell, levels, numbers in rows_in(lines):
+        for _, _, cell, levels, numbers in rows_in(lines, markdown):
             expected = from_table(table, cell, levels, column, numbers)
             assert numbers == pytest.approx(expected, rel=1e-5, abs=1e-6)
             checked += 1
@@ -157,7 +160,7 @@ def test_every_mean_is_that_of_the_rows_it_leads_to(markdown):
         if "±" not in text:
             continue
         sides = {}
-        for seed, side, _, _, numbers in rows_in(listed[mark]):
+        for seed, side, _, _, numbers in rows_in(listed[mark], markdown):
             sides.setdefault(seed, {}).setdefault(side, []).extend(numbers)
         per_seed = [sum(side * mean(v) for side, v in own.items()) for own in sides.values()]
         column = re.search(r"`(\w+)` of", listed[mark][0])[1]
@@ -245,7 +248,7 @@ def shifted(amount, noise=0.0):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (shifted(0.01, noise=0.0002), "here?** Yes, in Xavier − Kaiming."),
+        (shifted(0.01, noise=0.0002), "here?** Yes: Xavier − Kaiming."),
         (shifted(0.0, noise=0.0002), "here?** No: no declared contrast is as large as 0.1"),
         (shifted(0.0, noise=0.02), "here?** Undecided at this n"),
     ],
@@ -347,11 +350,11 @@ def test_variants_are_compared_with_the_first(tmp_path):
     changed = next(line for line in table if line.startswith("| changed |"))
     assert "[+0.50 ± 0.00]" in changed
     assert next(line for line in table if line.startswith("| original |")).count("reference") == 1
-    assert "`changed`: prune.scope = global" in section(text, "Protocol")
+    assert "`changed` (prune.scope: global)" in section(text, "Protocol")
 
 
 def test_verdicts_in_the_short_answer_are_those_of_the_table():
-    text = compose(load("lenet", Path(__file__).parents[2] / "results"), [])
+    text = compose(load("lenet", RESULTS), [])
     verdicts = section(text, "Published claims and verdicts")
     assert "### Frankle & Carbin 2019" in verdicts
     assert re.search(r"\*\*(not )?reproduced\*\*", verdicts)
@@ -400,7 +403,7 @@ def test_what_explains_robustness_is_named_with_its_strength_and_rows(tmp_path):
     assert "Explained are: area by sign flips" in section(text, "Question and short answer")
     table = pd.read_parquet(folder / "diagnostics.parquet")
     mark = LINK.search(flips.split(" | ")[3])[2]
-    for _, _, cell, levels, numbers in rows_in(entries(text)[mark]):
+    for _, _, cell, levels, numbers in rows_in(entries(text)[mark], text):
         own = table[(table["cell"] == cell) & (table["quantity"] == "sign_flips")]
         expected = own[own["level"].isin(levels)]["value"].mean()
         assert numbers == pytest.approx([expected], rel=1e-5)
@@ -409,3 +412,11 @@ def test_what_explains_robustness_is_named_with_its_strength_and_rows(tmp_path):
 def test_without_diagnostics_the_report_does_not_say_why(markdown):
     assert "\n## Why\n" not in markdown
     assert "recorded no diagnostics" in section(markdown, "Question and short answer")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in RESULTS.glob("*/report.md")))
+def test_a_committed_report_is_what_its_tables_give(tmp_path, study):
+    shutil.copytree(RESULTS, tmp_path / "results")
+    markdown, _ = write(study, tmp_path / "results", tmp_path / "plots")
+    assert markdown.read_text() == (RESULTS / study / "report.md").read_text()

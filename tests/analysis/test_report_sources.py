@@ -46,20 +46,21 @@ def test_an_entry_names_table_filter_cells_levels_and_values():
     sources.link(of_rows("gain: x", "test_accuracy", "branch = ticket", rows), "0.4")
     entry = sources.appendix()
     assert "`test_accuracy` of `levels.csv` where branch = ticket" in entry
-    assert "seed 0: 0.4 from 0.9 (`own` level 2); − 0.5 (`other` level 4)" in entry
+    assert "- **c2** `own`" in entry
+    assert "seed 0: 0.4 from 0.9 (c2 level 2); − 0.5 (c1 level 4)" in entry
 
 
 def test_many_levels_of_a_cell_are_listed_together():
     rows = [row(0, value, level=level) for level, value in enumerate((0.9, 0.8, 0.7))]
     sources = Sources()
     sources.link(of_rows("x", "c", "w", rows), "0.8")
-    assert "seed 0: 0.8 from 0.9, 0.8, 0.7 (`a` levels 0–2)" in sources.appendix()
+    assert "seed 0: 0.8 from 0.9, 0.8, 0.7 (c1 levels 0–2)" in sources.appendix()
 
 
 def test_a_value_that_is_not_there_is_named_as_such():
     sources = Sources()
     sources.link(of_rows("x", "c", "w", [row(0, float("nan"))]), "–")
-    assert "seed 0: none (`a`)" in sources.appendix()
+    assert "seed 0: none (c1)" in sources.appendix()
 
 
 def test_entries_are_grouped_under_what_they_are_about():
@@ -67,4 +68,5 @@ def test_entries_are_grouped_under_what_they_are_about():
     for name in ("accuracy: a", "gain: a", "accuracy: b"):
         sources.link(Source(name, "c", "w", (), ()), "x")
     summaries = [line for line in sources.appendix().splitlines() if line.startswith("<summary>")]
-    assert summaries == ["<summary>accuracy (2)</summary>", "<summary>gain (1)</summary>"]
+    assert summaries[0] == "<summary>Cells (0)</summary>"
+    assert summaries[1:] == ["<summary>accuracy (2)</summary>", "<summary>gain (1)</summary>"]
