@@ -163,6 +163,8 @@ def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
     between = seeds * float(effects @ effects) / (schemes - 1)
     residual = float((rest**2).sum()) / freedom
     f = between / residual if residual > 0 else np.nan
+    with np.errstate(invalid="ignore"):  # nan where no scheme's values spread about their median
+        spread_p = float(stats.levene(*x.T, center="median").pvalue)
     return SchemeEffect(
         schemes,
         seeds,
@@ -170,7 +172,7 @@ def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
         float(stats.f.sf(f, schemes - 1, freedom)),
         float(np.sqrt(max(0.0, between - residual) / seeds)),
         float(np.sqrt(residual)),
-        float(stats.levene(*x.T, center="median").pvalue),
+        spread_p,
     )
 
 

@@ -17,7 +17,6 @@ from lottery.analysis.measures import (
     between,
     complete,
 )
-from lottery.analysis.paired import equivalence
 from lottery.analysis.unpaired import Moments
 
 
@@ -37,7 +36,9 @@ def scheme_contrast(name: str, place: Place, column: str) -> Measurer:
 def widest_pair(place: Place, column: str, margin: float) -> Measurer:
     """Of all pairs of schemes the one furthest from equivalence within `margin` (points).
 
-    All schemes are equivalent where this pair is (an intersection-union test).
+    That is the pair proven to differ by most beyond the margin; if there is none, the one whose
+    90 % interval reaches furthest from zero. All schemes are equivalent where this pair is (an
+    intersection-union test).
     """
 
     def measure(levels: pd.DataFrame) -> Measure:
@@ -50,9 +51,11 @@ def widest_pair(place: Place, column: str, margin: float) -> Measurer:
             for pair in pairs
         ]
 
-        def far(pair: Measure) -> tuple[float, float]:
-            p = equivalence(pair.values, margin).p
-            return np.nan_to_num(p, nan=1.0), abs(float(pair.values.mean()))
+        def far(pair: Measure) -> tuple[float, float, float]:
+            sure, likely = pair.interval(1 - 0.05 / len(pairs)), pair.interval(0.90)
+            beyond = np.nan_to_num(max(sure.low, -sure.high) - margin)
+            reach = np.nan_to_num(max(-likely.low, likely.high))
+            return max(float(beyond), 0.0), float(reach), abs(likely.mean)
 
         return replace(max(measures, key=far), comparisons=len(pairs))
 

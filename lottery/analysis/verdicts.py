@@ -59,7 +59,8 @@ class Size:
     """The claim that a mean is `published`, in a unit in which `none` is no effect.
 
     Reproduced when the 95 % t-interval holds the published figure and lies on its side of no
-    effect; not reproduced when it does not hold the figure; undecided when it holds both.
+    effect; not reproduced when it does not hold the figure; undecided when it holds both. The
+    figure is taken as exact: how uncertain it was is seldom published.
     """
 
     published: float
