@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from lottery.analysis.contrasts import (
     Contrast,
@@ -183,6 +184,18 @@ def test_a_scheme_that_spreads_more_is_found():
         for s in range(15)
     )
     assert scheme_effect(frame, "score").spread_p < 0.01
+
+
+def test_spread_is_measured_about_medians():
+    """Brown-Forsythe: one value far out is no spread. |x − median|: 0, 0, 9 against 1, 0, 1."""
+    columns = {"a": (0.0, 0.0, 9.0), "b": (-1.0, 0.0, 1.0)}
+    frame = pd.DataFrame(
+        {"init": init, "seed": s, "score": x}
+        for init, xs in columns.items()
+        for s, x in enumerate(xs)
+    )
+    expected = stats.f_oneway([0, 0, 9], [1, 0, 1]).pvalue
+    assert scheme_effect(frame, "score").spread_p == pytest.approx(expected)
 
 
 def test_one_scheme_or_one_seed_has_no_variance_between():

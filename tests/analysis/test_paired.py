@@ -71,10 +71,12 @@ def test_wilcoxon_counts_all_signs_with_ties_and_zeros(sample):
 
 
 def test_ties_that_differ_by_rounding_are_ties():
-    """0.3 - 0.2 and 0.2 - 0.1 are the same tenth of a point, but not the same float."""
-    assert 0.3 - 0.2 != 0.2 - 0.1
-    sample = [0.3 - 0.2, -(0.2 - 0.1), 0.3 - 0.1]
-    assert difference(sample).wilcoxon_p == difference([0.1, -0.1, 0.2]).wilcoxon_p
+    """Five differences of ±5 and 30 ten-thousandths; as floats no two are equal, and p is 0.25."""
+    pairs = [(9824, 9829), (9877, 9882), (9805, 9800), (9826, 9821), (9924, 9894)]
+    accuracies = [(a / 10_000, b / 10_000) for a, b in pairs]
+    counts = [float(a - b) for a, b in pairs]
+    p = difference([a - b for a, b in accuracies]).wilcoxon_p
+    assert p == difference(counts).wilcoxon_p == 0.75
 
 
 @pytest.mark.parametrize("sample", [[0.1, 0.5, 0.2, 0.9, 0.4], [0.0, 0.13, 0.21, 0.34, 0.55, 1.89]])
