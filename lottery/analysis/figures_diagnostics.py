@@ -88,10 +88,8 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
         weights_axis(ax, remaining)
         ax.set_title(panel.title, loc="left", fontsize=7)
         ax.tick_params(labelsize=6)
-        if number + COLUMNS < len(panels):
-            ax.set_xlabel("")
-        for label in ax.get_xticklabels()[1::2]:
-            label.set_visible(False)
+        below = number + COLUMNS < len(panels)
+        ax.set_xlabel("" if below else "Weights remaining (%)", fontsize=7)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     add_legend(figure, axes.flat[: len(panels)])
