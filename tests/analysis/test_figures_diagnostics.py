@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 SCHEMES = ("kaiming_normal", "xavier_uniform")
 LAYERS = ("fc1.weight", "fc2.weight", "fc3.weight")
 BY_LAYER = "activation_variance"
+DERIVED = {"effective_share", "overlap_over_chance"}
+SOURCES = {"effective_density", "overlap_chance", "overlap_other_seeds"}
 ONLY_ALL = ("gradient_flow", "error_barrier_test", "overlap_other_seeds")
 
 
@@ -28,12 +30,12 @@ def value(quantity: str, init: str, level: int) -> float:
 
 def diagnostics(seeds=(0, 1, 2), variant="base") -> pd.DataFrame:
     """Every quantity of two schemes at levels 0 to 4; barriers at level 2 and 4, two draws."""
-    quantities = {panel.quantity for panel in PANELS} - {"effective_share"}
+    quantities = {panel.quantity for panel in PANELS} - DERIVED | SOURCES
     rows = []
     for init in SCHEMES:
         for seed in seeds:
             for level in range(5):
-                for quantity in sorted(quantities | {"effective_density", "overlap_chance"}):
+                for quantity in sorted(quantities):
                     barrier = "barrier" in quantity
                     if barrier and level not in (2, 4):
                         continue
@@ -87,7 +89,7 @@ def test_there_is_a_panel_for_each_quantity(table):
     assert len(few.get_axes()) == 2
 
 
-@pytest.mark.parametrize("panel", [p for p in PANELS if p.quantity != "effective_share"])
+@pytest.mark.parametrize("panel", [p for p in PANELS if p.quantity not in DERIVED])
 def test_lines_are_means_over_seeds_of_the_whole_network(table, panel):
     figure = diagnostics_by_weights(table)
     ax = panel_of(figure, panel.quantity)
@@ -109,12 +111,20 @@ def test_weights_on_a_path_are_a_share_of_the_kept_ones(table):
     assert share.get_ydata() == pytest.approx(expected)
 
 
-def test_overlaps_are_drawn_beside_chance_and_others_are_not(table):
+def test_overlap_with_other_seeds_is_in_units_of_chance(table):
+    ax = panel_of(diagnostics_by_weights(table), "overlap_over_chance")
+    rows = table[table["layer"].eq("all") & table["init"].eq(SCHEMES[0])]
+    both = rows.pivot_table(index=["level", "seed"], columns="quantity", values="value")
+    ratio = both["overlap_other_seeds"] / both["overlap_chance"]
+    assert line(ax, "Kaiming normal").get_ydata() == pytest.approx(ratio.groupby("level").mean())
+
+
+def test_overlap_with_initial_weights_is_drawn_beside_chance_and_others_are_not(table):
     figure = diagnostics_by_weights(table)
     for panel in PANELS:
         labels = [drawn.get_label() for drawn in panel_of(figure, panel.quantity).get_lines()]
-        assert ("random masks" in labels) == panel.quantity.startswith("overlap"), panel
-    chance = line(panel_of(figure, "overlap_other_seeds"), "random masks").get_ydata()
+        assert ("random masks" in labels) == (panel.quantity == "overlap_magnitude_at_init"), panel
+    chance = line(panel_of(figure, "overlap_magnitude_at_init"), "random masks").get_ydata()
     means = [np.mean([100 * value("overlap_chance", i, k) for i in SCHEMES]) for k in range(5)]
     assert chance == pytest.approx(means)
 
