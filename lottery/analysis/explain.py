@@ -4,6 +4,7 @@
 >>> conclusion(table)  # doctest: +SKIP
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ accuracy in Frankle & Carbin (2019), and where they have fallen below it."""
 NEAR = 1.25
 """A level within this factor of a density stands for it."""
 SIGNIFICANT = 0.05
-NOT_EXPLAINING = ("overlap_chance", "effective_density")
-"""Follow from the number of weights; effective_share stands for the latter."""
+NOT_EXPLAINING = ("overlap_chance", "effective_density", "overlap_other_seeds")
+"""Not of a cell, or stood for by effective_share and overlap_over_chance."""
 COLUMNS = [
     *("endpoint", "quantity", "over", "n", "schemes", "seeds", "rho", "low", "high"),
     *("between", "within", "r2", "share_between", "p", "holm_p", "verdict"),
@@ -108,9 +109,8 @@ def conclusion(table: pd.DataFrame) -> str:
                 f" The strongest is {_words(best['quantity'])} against {best['endpoint']}: "
                 f"ρ = {best['rho']:+.2f}, p = {best['p']:.2g}, corrected {best['holm_p']:.2g}."
             )
-        return (
-            f"None of {quantities} diagnostics is shown to explain robustness ({grounds}).{nearest}"
-        )
+        none = f"None of {quantities} diagnostics is shown to explain robustness ({grounds})."
+        return none + nearest + _too_small(table)
     parts = []
     for endpoint, rows in found.groupby("endpoint", sort=False):
         order = rows["rho"].abs().sort_values(ascending=False).index
@@ -120,6 +120,18 @@ def conclusion(table: pd.DataFrame) -> str:
         ]
         parts.append(f"{endpoint} by {', '.join(named)}")
     return f"Explained are: {'; '.join(parts)} ({grounds})."
+
+
+def _too_small(table: pd.DataFrame) -> str:
+    """A word of warning where no association whatsoever could have been shown."""
+    shuffles = [
+        math.factorial(schemes) * math.factorial(seeds)
+        for schemes, seeds in zip(table["schemes"], table["seeds"], strict=True)
+    ]
+    least = min(1.0, float(table["p"].count()) / max(shuffles))
+    if least < SIGNIFICANT:
+        return ""
+    return f" So few schemes and seeds cannot show any: the least corrected p is {least:.2g}."
 
 
 def _row(endpoint: Endpoint, quantity: str, rows: pd.DataFrame) -> dict[str, object] | None:

@@ -42,10 +42,9 @@ PANELS = (
     Panel("relative_travel", "Relative travel of weights"),
     Panel("init_memory", "Rank correlation |initial|, |trained|"),
     Panel("overlap_magnitude_at_init", "Overlap, largest initial weights (%)", 100),
-    Panel("overlap_other_seeds", "Overlap, masks of other seeds (%)", 100),
+    Panel("overlap_over_chance", "Overlap with other seeds / chance", log=True),
     Panel("error_barrier_test", "Error barrier, test (pp)", 100),
 )
-CHANCE = ("overlap_magnitude_at_init", "overlap_other_seeds")
 COLUMNS = 3
 
 
@@ -82,16 +81,16 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
             if len(own):
                 x = apart(100 * own["weights_remaining"], k, len(looks))
                 interval_line(ax, x, own, look, scheme_name(init), panel.scale)
-        if panel.quantity in CHANCE:
+        if panel.quantity == "overlap_magnitude_at_init":
             _chance_line(ax, table)
+        elif panel.quantity == "overlap_over_chance":
+            ax.axhline(1, color=GREY, linestyle="--", linewidth=1, zorder=1)
         _value_axis(ax, points, panel)
         weights_axis(ax, remaining)
         ax.set_title(panel.title, loc="left", fontsize=7)
         ax.tick_params(labelsize=6)
-        if number + COLUMNS < len(panels):
-            ax.set_xlabel("")
-        for label in ax.get_xticklabels()[1::2]:
-            label.set_visible(False)
+        below = number + COLUMNS < len(panels)
+        ax.set_xlabel("" if below else "Weights remaining (%)", fontsize=7)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     add_legend(figure, axes.flat[: len(panels)])
@@ -101,8 +100,9 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
 def whole_network(diagnostics: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, level and quantity: the whole network's, or the mean over layers.
 
-    Of tickets, and barriers of their retraining. effective_share is added: effective density over
-    weights remaining.
+    Of tickets, and barriers of their retraining. Two are added: effective_share, effective density
+    over weights remaining, and overlap_over_chance, the overlap with other seeds over
+    overlap_chance. In the order of PANELS, any others after.
     """
     barrier = diagnostics["quantity"].str.contains("_barrier_")
     wanted = diagnostics["branch"].eq("ticket") | (diagnostics["branch"].eq("retrain") & barrier)
@@ -111,15 +111,26 @@ def whole_network(diagnostics: pd.DataFrame) -> pd.DataFrame:
     key = [column for column in rows if column not in ("layer", "value")]
     by_layer = rows[~rows["quantity"].isin(set(whole["quantity"]))]
     means = by_layer.groupby(key, as_index=False)["value"].mean()
-    share = whole[whole["quantity"] == "effective_density"]
-    share = share.assign(
-        quantity="effective_share", value=share["value"] / share["weights_remaining"]
+    by_name = dict(list(whole.groupby("quantity")))
+    none = whole.iloc[:0]
+    share = by_name.get("effective_density", none).assign(quantity="effective_share")
+    share["value"] /= share["weights_remaining"]
+    cell = ["cell", "level"]
+    chance = by_name.get("overlap_chance", none).set_index(cell)["value"].rename("chance")
+    overlap = by_name.get("overlap_other_seeds", none).join(chance, on=cell)
+    overlap = overlap.assign(
+        quantity="overlap_over_chance", value=overlap["value"] / overlap["chance"]
     )
-    parts = [part[[*key, "value"]] for part in (whole, means, share) if len(part)]
-    return pd.concat(parts, ignore_index=True)
+    parts = [part[[*key, "value"]] for part in (whole, means, share, overlap) if len(part)]
+    table = pd.concat(parts, ignore_index=True)
+    order = {panel.quantity: number for number, panel in enumerate(PANELS)}
+    return table.sort_values(
+        "quantity", key=lambda names: names.map(order).fillna(len(order)), kind="stable"
+    )
 
 
 def _chance_line(ax: Axes, table: pd.DataFrame) -> None:
+    """What random masks would overlap by."""
     chance = table[table["quantity"] == "overlap_chance"]
     mean = chance.groupby("level")[["weights_remaining", "value"]].mean()
     x, y = 100 * mean["weights_remaining"], 100 * mean["value"]

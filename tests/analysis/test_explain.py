@@ -202,6 +202,16 @@ def test_variants_are_not_mixed():
         explain(levels, diagnostics_of(init_memory=effect))
 
 
+def test_a_grid_that_cannot_show_anything_says_so():
+    effect = strength()
+    levels, table = levels_of(effect), diagnostics_of(init_memory=effect)
+    few = explain(levels[levels["seed"] < 2], table[table["seed"] < 2])
+    assert "cannot show any: the least corrected p is 0.062" in conclusion(few)
+    assert "cannot show any" not in conclusion(
+        explain(levels, diagnostics_of(chance={c["cell"]: c["seed"] % 2 for c in cells()}))
+    )
+
+
 def test_nothing_recorded_is_no_explanation():
     effect = strength()
     table = diagnostics_of(init_memory=effect)
