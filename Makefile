@@ -1,4 +1,5 @@
 # make grid   the default study on real MNIST: tables in results/lenet-quick, figures in plots/
+# make report the figures and reports of every study in results/
 # make test   the tests
 # Each sets itself up on a fresh machine with Python 3.11 or later.
 
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STUDY ?= lenet-quick
 
-.PHONY: help setup grid figures test lint clean
+.PHONY: help setup grid figures report test lint clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -28,6 +29,9 @@ grid: setup
 
 figures: setup
 	$(BIN)/python experiments/make_figures.py
+
+report: setup
+	$(BIN)/python experiments/report.py
 
 test: setup
 	$(BIN)/python -m pytest

@@ -4,7 +4,7 @@
 >>> summary(levels("lenet"))  # doctest: +SKIP
 """
 
-from lottery.analysis.frames import curves, layers, levels
+from lottery.analysis.frames import curves, diagnostics, layers, levels
 from lottery.analysis.statistics import Interval, mean_interval, summary
 
-__all__ = ["Interval", "curves", "layers", "levels", "mean_interval", "summary"]
+__all__ = ["Interval", "curves", "diagnostics", "layers", "levels", "mean_interval", "summary"]

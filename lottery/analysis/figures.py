@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lottery.analysis import frames
+from lottery.analysis.figures_diagnostics import diagnostics_by_weights
 from lottery.analysis.figures_layers import (
     density_by_layer,
     first_layer_masks,
@@ -33,6 +34,7 @@ __all__ = [
     "accuracy_over_steps",
     "controls_by_weights",
     "density_by_layer",
+    "diagnostics_by_weights",
     "early_stop_by_weights",
     "first_layer_masks",
     "render",
@@ -56,6 +58,9 @@ def render(
             "accuracy_by_variant": lambda: accuracy_by_variant(levels, variants),
             "variant_differences": lambda: variant_differences(levels, variants),
         }
+        if frames.has_diagnostics(study, results):
+            for name, own in frames.diagnostics(study, results).groupby("variant"):
+                several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)
         return _save(several, folder)
     curves = frames.curves(study, results)
     layers = frames.layers(study, results)
@@ -77,6 +82,9 @@ def render(
         drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels)
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
+    if frames.has_diagnostics(study, results):
+        diagnostics = frames.diagnostics(study, results)
+        drawings["diagnostics_by_weights"] = lambda: diagnostics_by_weights(diagnostics)
     return _save(drawings, folder)
 
 

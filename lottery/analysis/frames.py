@@ -72,6 +72,14 @@ LAYERS = _CELL | {
     "outputs": COUNT,
 }
 
+DIAGNOSTICS = _CELL | {
+    "level": COUNT,
+    "weights_remaining": FRACTION,
+    "layer": TEXT,
+    "quantity": TEXT,
+    "value": FRACTION,
+}
+
 
 def levels(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     """`levels.csv`: one row per cell and level; accuracies and weights remaining are fractions."""
@@ -86,6 +94,16 @@ def curves(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
 def layers(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     """`layers.parquet`: one row per cell, level and prunable layer."""
     return _read(study, results, "layers.parquet", LAYERS)
+
+
+def diagnostics(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`diagnostics.parquet`: one row per cell, level, layer ("all" is the network) and quantity."""
+    return _read(study, results, "diagnostics.parquet", DIAGNOSTICS)
+
+
+def has_diagnostics(study: str | Path, results: str | Path = "results") -> bool:
+    """Whether a study has a table of diagnostics, which is recorded only if asked for."""
+    return _place(study, results, "diagnostics.parquet").is_file()
 
 
 def variants(study: str | Path, results: str | Path = "results") -> list[str]:
@@ -150,4 +168,5 @@ def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
 def _remedy(path: Path) -> str:
     folder = path.parent
     option = "" if folder.parent == Path("results") else f" --results-dir {folder.parent}"
+    option += " --diagnostics.record true" if path.name == "diagnostics.parquet" else ""
     return f"make it with `python experiments/run_grid.py {folder.name}{option}`"

@@ -40,9 +40,9 @@ def signals_at_start(model: nn.Module, masks: Masks, examples: Examples) -> Quan
 def dead_units(model: nn.Module, masks: Masks, examples: Examples) -> dict[str, float]:
     """Share of a hidden layer's units whose activation is above 0 for none of the images.
 
-    A layer is followed by its activation where a module of type ReLU, ReLU6, LeakyReLU or PReLU is
-    the next to run; the units of other layers are not counted. A convolution's units are its
-    channels.
+    A layer's activation is the first module of type ReLU, ReLU6, LeakyReLU or PReLU to run after it
+    and before the next masked layer; the units of layers without one are not counted. A
+    convolution's units are its channels.
     """
     with _listening(model, masks) as heard, torch.no_grad():
         model.eval()

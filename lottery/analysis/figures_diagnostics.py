@@ -1,0 +1,157 @@
+"""What diagnostics recorded at each level, scheme by scheme."""
+
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from lottery.analysis.axes import apart, interval_line, percent_label, weights_axis
+from lottery.analysis.statistics import summary
+from lottery.analysis.style import (
+    GREY,
+    WIDTH,
+    add_legend,
+    interval_text,
+    new_figure,
+    scheme_looks,
+    scheme_name,
+    styled,
+)
+
+
+class Panel(NamedTuple):
+    """How one quantity is drawn."""
+
+    quantity: str
+    title: str
+    scale: float = 1.0
+    """100 draws a fraction in per cent, or in percentage points."""
+    log: bool = False
+
+
+PANELS = (
+    Panel("gradient_norm", "Gradient norm at start", log=True),
+    Panel("gradient_flow", "Gradient flow at start", log=True),
+    Panel("activation_variance", "Pre-activation variance at start", log=True),
+    Panel("start_dead_units", "Dead units before training (%)", 100),
+    Panel("dead_units", "Dead units after training (%)", 100),
+    Panel("effective_share", "Kept weights on a path (%)", 100),
+    Panel("sign_flips", "Sign flips of kept weights (%)", 100),
+    Panel("relative_travel", "Relative travel of weights"),
+    Panel("init_memory", "Rank correlation |initial|, |trained|"),
+    Panel("overlap_magnitude_at_init", "Overlap, largest initial weights (%)", 100),
+    Panel("overlap_over_chance", "Overlap with other seeds / chance", log=True),
+    Panel("error_barrier_test", "Error barrier, test (pp)", 100),
+)
+COLUMNS = 3
+
+
+@styled
+def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
+    """Each quantity of the whole network against weights remaining, one panel per quantity.
+
+    diagnostics: of one study and variant. Of tickets, but for the barrier between a ticket and its
+    retraining on other batches. An activation variance is the mean over layers.
+    """
+    table = whole_network(diagnostics)
+    panels = [panel for panel in PANELS if table["quantity"].eq(panel.quantity).any()]
+    rows = -(-len(panels) // COLUMNS)
+    summaries = {
+        panel.quantity: summary(
+            table[table["quantity"] == panel.quantity], "value", by=("init", "level")
+        )
+        for panel in panels
+    }
+    shown = pd.concat(summaries.values())
+    figure, axes = new_figure(
+        rows,
+        COLUMNS,
+        (WIDTH, 1.1 + 1.65 * rows),
+        f"{diagnostics['study'].iloc[0]}: diagnostics of tickets against weights remaining",
+        interval_text(shown["n"][shown["n"] > 0]) + _legend_note(panels),
+    )
+    looks = scheme_looks(table["init"])
+    remaining = table["weights_remaining"]
+    for number, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
+        points = summaries[panel.quantity]
+        for k, (init, look) in enumerate(looks.items()):
+            own = points[(points["init"] == init) & points["mean"].notna()]
+            if len(own):
+                x = apart(100 * own["weights_remaining"], k, len(looks))
+                interval_line(ax, x, own, look, scheme_name(init), panel.scale)
+        if panel.quantity == "overlap_magnitude_at_init":
+            _chance_line(ax, table)
+        elif panel.quantity == "overlap_over_chance":
+            ax.axhline(1, color=GREY, linestyle="--", linewidth=1, zorder=1)
+        _value_axis(ax, points, panel)
+        weights_axis(ax, remaining)
+        ax.set_title(panel.title, loc="left", fontsize=7)
+        ax.tick_params(labelsize=6)
+        below = number + COLUMNS < len(panels)
+        ax.set_xlabel("" if below else "Weights remaining (%)", fontsize=7)
+    for ax in axes.flat[len(panels) :]:
+        ax.remove()
+    add_legend(figure, axes.flat[: len(panels)])
+    return figure
+
+
+def whole_network(diagnostics: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell, level and quantity: the whole network's, or the mean over layers.
+
+    Of tickets, and barriers of their retraining. Two are added: effective_share, effective density
+    over weights remaining, and overlap_over_chance, the overlap with other seeds over
+    overlap_chance. In the order of PANELS, any others after.
+    """
+    barrier = diagnostics["quantity"].str.contains("_barrier_")
+    wanted = diagnostics["branch"].eq("ticket") | (diagnostics["branch"].eq("retrain") & barrier)
+    rows = diagnostics[wanted]
+    whole = rows[rows["layer"] == "all"]
+    key = [column for column in rows if column not in ("layer", "value")]
+    by_layer = rows[~rows["quantity"].isin(set(whole["quantity"]))]
+    means = by_layer.groupby(key, as_index=False)["value"].mean()
+    by_name = dict(list(whole.groupby("quantity")))
+    none = whole.iloc[:0]
+    share = by_name.get("effective_density", none).assign(quantity="effective_share")
+    share["value"] /= share["weights_remaining"]
+    cell = ["cell", "level"]
+    chance = by_name.get("overlap_chance", none).set_index(cell)["value"].rename("chance")
+    overlap = by_name.get("overlap_other_seeds", none).join(chance, on=cell)
+    overlap = overlap.assign(
+        quantity="overlap_over_chance", value=overlap["value"] / overlap["chance"]
+    )
+    parts = [part[[*key, "value"]] for part in (whole, means, share, overlap) if len(part)]
+    table = pd.concat(parts, ignore_index=True)
+    order = {panel.quantity: number for number, panel in enumerate(PANELS)}
+    return table.sort_values(
+        "quantity", key=lambda names: names.map(order).fillna(len(order)), kind="stable"
+    )
+
+
+def _chance_line(ax: Axes, table: pd.DataFrame) -> None:
+    """What random masks would overlap by."""
+    chance = table[table["quantity"] == "overlap_chance"]
+    mean = chance.groupby("level")[["weights_remaining", "value"]].mean()
+    x, y = 100 * mean["weights_remaining"], 100 * mean["value"]
+    ax.plot(x, y, color=GREY, linestyle="--", linewidth=1, label="random masks")
+
+
+def _value_axis(ax: Axes, points: pd.DataFrame, panel: Panel) -> None:
+    """Logarithmic where asked for and possible."""
+    if panel.log and (points["mean"] > 0).all():
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        ax.yaxis.set_major_formatter(_short)
+        ax.yaxis.set_minor_locator(NullLocator())
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def _short(value: float, position: float) -> str:
+    return percent_label(value)
+
+
+def _legend_note(panels: list[Panel]) -> str:
+    names = {panel.quantity for panel in panels}
+    return "; barrier between a ticket and its retraining" if "error_barrier_test" in names else ""

@@ -1,0 +1,101 @@
+"""The report of a study, in Markdown and as one HTML file, from its tables alone."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+
+from lottery.analysis import figures, frames
+from lottery.analysis.claims import judge
+from lottery.analysis.report_accuracy import accuracy, controls
+from lottery.analysis.report_answer import answer
+from lottery.analysis.report_contrasts import contrasts
+from lottery.analysis.report_document import anchor
+from lottery.analysis.report_endpoints import robustness, sparse_outcomes, speed
+from lottery.analysis.report_figures import figures as captioned
+from lottery.analysis.report_html import page
+from lottery.analysis.report_making import again, limits
+from lottery.analysis.report_protocol import networks, protocol, schemes
+from lottery.analysis.report_sources import Sources
+from lottery.analysis.report_study import Study, load
+from lottery.analysis.report_variants import variants
+from lottery.analysis.report_verdicts import verdicts
+from lottery.analysis.report_why import explanation, short, why
+from lottery.errors import StoreError
+
+
+def write(
+    study: str | Path, results: str | Path = "results", plots: str | Path = "plots"
+) -> list[Path]:
+    """Write report.md and report.html beside the study's tables; returns both paths.
+
+    Draws the study's figures too (into `plots`/<study>), so that figures and text agree.
+    """
+    tables = load(study, results)
+    drawn = figures.render(study, results, plots)
+    markdown = compose(tables, drawn, _others(tables.name, results))
+    return [
+        _written(tables.folder / "report.md", markdown),
+        _written(tables.folder / "report.html", page(markdown, tables.folder)),
+    ]
+
+
+def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None) -> str:
+    """The report in Markdown; sections without data are left out.
+
+    drawn: the study's figures. others: levels of other studies, for claims that compare networks.
+    """
+    sources = Sources()
+    found, explained = judge(study.levels, others), explanation(study)
+    whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
+    sections = {
+        "Question and short answer": answer(study, found, short(explained), sources),
+        "Protocol": protocol(study),
+        "Networks": networks(study),
+        "Initialisation schemes": schemes(study),
+        "Figures": captioned(drawn, study.folder),
+        f"Accuracy by weights remaining{whose}": accuracy(study, sources),
+        f"Tickets against their controls{whose}": controls(study, sources),
+        f"Early stopping{whose}": speed(study, sources),
+        f"Robustness of each scheme{whose}": robustness(study, sources),
+        f"Do the schemes differ?{whose}": contrasts(study, sources),
+        f"Few weights left{whose}": sparse_outcomes(study, sources),
+        "Variants of the protocol": variants(study, sources),
+        "Published claims and verdicts": verdicts(found, sources),
+        f"Why{whose}": why(explained, sources),
+        "Limits": limits(study),
+        "How to make it again": again(study),
+    }
+    sections["Where every number comes from"] = _appendix(sources)
+    sections = {title: text for title, text in sections.items() if text}
+    contents = "\n".join(f"- [{title}](#{anchor(title)})" for title in sections)
+    parts = [f"# {study.name}: a report", contents]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _others(study: str, results: str | Path) -> pd.DataFrame | None:
+    """Levels of all other studies that can be read; the reports of those that cannot say so."""
+    found = []
+    for name in frames.studies(results):
+        if name != study:
+            with suppress(StoreError):
+                found.append(frames.levels(name, results))
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def _appendix(sources: Sources) -> str:
+    return (
+        "Each entry names a table of this study's folder, which of its rows were taken, and per "
+        "seed the values, with the cell in brackets and the level. Cells are short for names in "
+        "the column `cell`, listed first. What is subtracted or divided by has a minus sign. "
+        "Values stand as in the table: accuracies are fractions.\n\n" + sources.appendix()
+    )
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error})") from error
+    return path

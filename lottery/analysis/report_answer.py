@@ -1,0 +1,78 @@
+"""The question, and a short answer in words made of the numbers below it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lottery.analysis import report_verdicts
+from lottery.analysis.contrasts import Contrast, declared
+from lottery.analysis.report_contrasts import Endpoint, compared
+from lottery.analysis.report_document import listed, number, p_text, plus_minus
+from lottery.analysis.report_sources import Sources
+from lottery.analysis.report_study import Study
+from lottery.analysis.style import scheme_name
+from lottery.analysis.verdicts import Verdict
+
+QUESTION = (
+    "**How do initialisation schemes change a network's robustness to pruning, and why?** A "
+    "network is robust if it keeps its test accuracy while its weights are removed, level by level."
+)
+
+
+def answer(study: Study, found: Sequence[Verdict], why: str, sources: Sources) -> str:
+    """Whether schemes differ, what became of published claims, and what explains it."""
+    points = [_schemes(study, sources), *report_verdicts.summary(found, sources), why]
+    return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
+
+
+def _schemes(study: Study, sources: Sources) -> str:
+    """Whether the schemes differ in each variant, in words and numbers."""
+    question = "**Does initialisation change robustness here?**"
+    contrasts = declared(study.inits)
+    if not contrasts or "ticket" not in set(study.levels["branch"]):
+        names = listed(scheme_name(init) for init in study.inits)
+        return (
+            f"{question} This study cannot say: it has {names}, and no two schemes whose "
+            "comparison is declared."
+        )
+    by_variant = {name: compared(study.variant(name)) for name in study.variants}
+    by_variant = {name: endpoints for name, endpoints in by_variant.items() if endpoints}
+    if not by_variant:
+        return f"{question} It was not pruned."
+    if len(study.variants) == 1:
+        endpoints = by_variant[study.variants[0]][:2]
+        head = _verdict(endpoints[0], contrasts)
+        heads = [endpoint.title[0].upper() + endpoint.title[1:] for endpoint in endpoints]
+    else:
+        endpoints = [first for first, *_ in by_variant.values()]
+        head = f"By {endpoints[0].title}, in each variant of the protocol:"
+        verdicts = (_verdict(endpoint, contrasts).partition(":")[0] for endpoint in endpoints)
+        heads = [
+            f"`{name}`, {word.lower()}" for name, word in zip(by_variant, verdicts, strict=True)
+        ]
+    points = zip(heads, endpoints, strict=True)
+    return f"{question} {head}" + "".join(
+        f"\n    - {start}: {_listed(endpoint, contrasts, sources)}." for start, endpoint in points
+    )
+
+
+def _listed(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> str:
+    rows = zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True)
+    return "; ".join(_contrast(endpoint, contrast, row, sources) for contrast, row in rows)
+
+
+def _verdict(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
+    words = [text.partition(" ")[0] for text in endpoint.table(contrasts)["verdict"]]
+    if all(word == "equivalent" for word in words):
+        margin = number(endpoint.scale * (endpoint.margin or 0), 1)
+        return f"No: no declared contrast is as large as {margin} percentage points."
+    if "differ" in words:
+        pairs = zip(contrasts, words, strict=True)
+        return f"Yes: {listed(c.name for c, word in pairs if word == 'differ')}."
+    return "Undecided at this n: neither a difference nor its absence is shown."
+
+
+def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:
+    source = endpoint.source(contrast)
+    text = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
+    tests = f"n = {row.n}, Holm-corrected {p_text(row.holm_p)}, TOST {p_text(row.tost_p)}"
+    return f"{contrast.name} {sources.link(source, text)} ({tests}), {row.verdict}"

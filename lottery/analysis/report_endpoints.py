@@ -1,0 +1,145 @@
+"""Robustness of each scheme in single numbers: area, critical density, collapse, speed-up."""
+
+import pandas as pd
+
+from lottery.analysis.endpoints import endpoints, margins, outcomes, speed_ups
+from lottery.analysis.paired import geometric_interval
+from lottery.analysis.report_document import between, number, plus_minus, table
+from lottery.analysis.report_sources import Source, Sources, cell_rows, geometric, of_rows, rows_of
+from lottery.analysis.report_study import Study
+from lottery.analysis.style import branch_look, scheme_name, seeds_text
+
+SPARSE = 0.03
+"""Weights remaining below which outcomes may be of two kinds, and a mean may describe neither."""
+
+
+def robustness(study: Study, sources: Sources) -> str:
+    """Area, critical density and collapse of the tickets of each scheme."""
+    levels = study.first_variant()
+    frame = endpoints(levels)
+    frame = frame[frame["branch"] == "ticket"]
+    if frame.empty:
+        return ""
+    drop = margins(str(levels["model"].iloc[0])).drop
+    rows = []
+    for init in [init for init in study.inits if init in set(frame["init"])]:
+        own = frame[frame["init"] == init]
+        area, density = (_of_cells(study, own, name, init) for name in ("area", "critical_density"))
+        quartiles = own["critical_density"].quantile([0.25, 0.5, 0.75]).to_list()
+        bound = "≤ " if own.loc[own["critical_density"] <= quartiles[1], "censored"].any() else ""
+        collapsed = _of_cells(
+            study, own.assign(collapsed=own["collapse_density"].notna()), "collapsed", init
+        )
+        rows.append([
+            scheme_name(init),
+            sources.link(area, plus_minus(area.interval(), 100, sign=True)),
+            sources.link(density, f"{bound}{number(100 * quartiles[1])}"),
+            sources.link(density, between(quartiles[0], quartiles[2], 100)),
+            sources.link(density, f"{int(own['censored'].sum())} of {len(own)}"),
+            sources.link(collapsed, f"{int(own['collapse_density'].notna().sum())} of {len(own)}"),
+        ])  # fmt: skip
+    header = ["Scheme", "Area (pp)", "Critical density, median (%)", "Quartiles (%)", "Not reached",
+              "Collapsed"]  # fmt: skip
+    first, last = int(frame["first_level"].iloc[0]), int(frame["last_level"].iloc[0])
+    return (
+        f"Per ticket, then over {seeds_text(frame.groupby('init')['seed'].nunique())}. *Area*: "
+        "test accuracy less that of the unpruned network of the same seed, mean over levels "
+        f"{first} to {last}, ± half of the 95 % t-interval. *Critical density*: weights remaining "
+        f"at which accuracy first falls {100 * drop:g} points below unpruned, log-linear between "
+        "levels; median and quartiles, as it may be far higher for single tickets. *Not reached*: "
+        "tickets that never fall so low; theirs is lower than the last level, which is counted in "
+        "its place (≤). *Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
+        + table(header, rows, aligned="lrrrrr")
+    )
+
+
+def speed(study: Study, sources: Sources) -> str:
+    """How much sooner than the unpruned network each level reaches its least validation loss."""
+    levels = study.first_variant()
+    known = levels[(levels["early_stop_step"].fillna(0) > 0) & (levels["branch"] != "dense")]
+    ratios = speed_ups(known)
+    ratios = ratios[ratios["level"] > 0]
+    if ratios.empty:
+        return ""
+    branches = ["ticket", *sorted(set(ratios["branch"]) - {"ticket"})]
+    rows = []
+    for level, at_level in ratios.groupby("level"):
+        row = [str(level), f"{100 * at_level['weights_remaining'].mean():.3g}"]
+        for branch in branches:
+            own = at_level[at_level["branch"] == branch]
+            source = geometric(
+                f"Early-stop speed-up: {branch_look(branch)[0]}, level {level}",
+                "speed_up",
+                f"branch = {branch}, level = {level}: `early_stop_step` of level 0 of the ticket "
+                "of the same scheme and seed, divided by that of the row",
+                rows_of(own, "speed_up"),
+            )
+            row.append(sources.link(source, _ratio(source)) if len(own) else "")
+        rows.append(row)
+    header = ["Level", "Weights remaining (%)", *(branch_look(name)[0] for name in branches)]
+    seeds = seeds_text(ratios.groupby(["branch", "level"])["seed"].nunique())
+    return (
+        "Early-stop step of the unpruned network over that of the level: above 1 the level is "
+        f"sooner. Geometric mean and 95 % t-interval of the logarithms over {seeds}; schemes and "
+        "draws of a seed are averaged first.\n\n" + table(header, rows, aligned="r" * len(header))
+    )
+
+
+def sparse_outcomes(study: Study, sources: Sources) -> str:
+    """Median and quartiles where few weights are left, or where networks collapse."""
+    levels = study.first_variant()
+    tickets = levels[levels["branch"] == "ticket"]
+    found = outcomes(tickets)
+    low = (found["weights_remaining"] < SPARSE) | (found["collapsed"] > 0)
+    found = found[low & (found["level"] > 0)]
+    if found.empty:
+        return ""
+    rows = []
+    order = {init: place for place, init in enumerate(study.inits)}
+    for row in found.sort_values(
+        ["level", "init"], key=lambda c: c.map(order).fillna(c)
+    ).itertuples():
+        own = tickets[(tickets["level"] == row.level) & (tickets["init"] == row.init)]
+        source = of_rows(
+            f"Test accuracy: {scheme_name(row.init)}, level {row.level}",
+            "test_accuracy",
+            f"branch = ticket, level = {row.level}, init = {row.init}",
+            rows_of(own, "test_accuracy"),
+        )
+        rows.append([
+            str(row.level),
+            f"{100 * row.weights_remaining:.3g}",
+            scheme_name(row.init),
+            sources.link(source, number(100 * row.median)),
+            sources.link(source, between(row.q25, row.q75, 100, 2)),
+            sources.link(source, f"{round(row.collapsed * row.n)} of {row.n}"),
+        ])  # fmt: skip
+    header = [
+        "Level",
+        "Weights remaining (%)",
+        "Scheme",
+        "Median (%)",
+        "Quartiles (%)",
+        "Collapsed",
+    ]
+    return (
+        f"Below {100 * SPARSE:g} % of the weights, and wherever a network collapsed, outcomes can "
+        "be of two kinds, and a mean describes neither: median and quartiles of test accuracy "
+        "over seeds.\n\n" + table(header, rows, aligned="rrlrrr")
+    )
+
+
+def _of_cells(study: Study, frame: pd.DataFrame, column: str, init: str) -> Source:
+    return of_rows(
+        f"Robustness: {column.replace('_', ' ')}, {scheme_name(init)}",
+        column,
+        f"branch = ticket, init = {init}; computed per cell from level 0 and its pruned levels by "
+        "`lottery.analysis.endpoints`",
+        cell_rows(frame, column, study.pruned_levels(frame)),
+    )
+
+
+def _ratio(source: Source) -> str:
+    """Geometric mean with its interval."""
+    mean, low, high, n = geometric_interval(value for _, value in source.values)
+    return f"{number(mean)}×" + (f" ({between(low, high)})" if n > 1 else "")

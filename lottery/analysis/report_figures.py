@@ -1,0 +1,62 @@
+"""The figures of a study with their captions."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_CAPTIONS = {
+    "accuracy_by_variant": "Test accuracy at the end of each level against weights remaining, a "
+    "panel per variant of the protocol.",
+    "variant_differences": "Each variant less the first at the same level, paired by scheme and "
+    "seed.",
+    "accuracy_by_weights": "Test accuracy at the end of each level against weights remaining. "
+    "Dashed: the unpruned network after one level; dotted, where there is one: the unpruned "
+    "network trained on.",
+    "controls_by_weights": "Tickets and their controls at the same weights remaining, on a scale "
+    "spaced by the logarithm of the error.",
+    "early_stop_by_weights": "Step of least validation loss within each level: the lower, the "
+    "faster the network learns.",
+    "accuracy_before_prunes": "Test accuracy at the last evaluation before each prune, against "
+    "training steps of all levels together.",
+    "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, "
+    "prune, go back to the initial weights.",
+    "diagnostics_by_weights": "What was recorded of the tickets at each level.",
+    "density_by_layer": "Weights remaining in each layer against weights remaining in all.",
+    "first_layer_masks": "Where the first layer keeps its weights: share of kept weights at each "
+    "input pixel.",
+}
+_LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
+"""Figures that are folded away, as they are many and answer no question of the report."""
+_DISTRIBUTIONS = "weight_distributions_"
+
+
+def figures(paths: Iterable[Path], folder: Path) -> str:
+    """Every PNG of `paths` with its caption, those first that `_CAPTIONS` lists first.
+
+    folder: where the report lies, from which figures are addressed.
+    """
+    order = list(_CAPTIONS)
+
+    def place(path: Path) -> int:
+        return order.index(path.stem) if path.stem in order else len(order)
+
+    images = sorted((path for path in paths if path.suffix == ".png"), key=place)
+    main, layers = list[str](), list[str]()
+    for path in images:
+        image = f"![{_caption(path.stem)}]({_relative(path, folder)})"
+        (layers if path.stem.startswith(_LAYERS) else main).append(image)
+    if layers:
+        text = "\n\n".join(layers)
+        main.append(f"<details>\n<summary>Layers and weights</summary>\n\n{text}\n\n</details>")
+    return "\n\n".join(main)
+
+
+def _caption(stem: str) -> str:
+    if stem.startswith(_DISTRIBUTIONS):
+        scheme = stem.removeprefix(_DISTRIBUTIONS).replace("_", " ")
+        return f"Kept weights before and after training, by layer and level: {scheme}."
+    return _CAPTIONS.get(stem, f"{stem.replace('_', ' ').capitalize()}.")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()

@@ -1,0 +1,113 @@
+"""What limits a study's answers, read off its tables, and how to make it again."""
+
+from lottery.analysis.report_document import duration, listed, number, plural, table
+from lottery.analysis.report_study import Study
+
+FULL_CONV = "python experiments/run_grid.py conv6 --device cuda"
+
+
+def limits(study: Study) -> str:
+    """How far the answers reach: replicates, scale, evaluation, machine, and what was not run."""
+    levels = study.levels
+    seeds = levels["seed"].nunique()
+    steps = int(levels["steps"].max())
+    points = [
+        f"{plural(seeds, 'seed')} per scheme. Intervals hold over seeds for this network, this "
+        "data set and this training; they say nothing about others.",
+        _evaluations(study),
+        _unfinished(study),
+        _engines(study),
+        f"The longest level has {steps:,} steps. A level this long decides what a ticket can "
+        "reach; published figures with other lengths are compared with care.",
+    ]
+    model = str(levels["model"].iloc[0])
+    if "width" in model:
+        points.append(
+            f"`{model}` is a reduced network. The full one has not been run here; on a GPU, "
+            f"`{FULL_CONV}` runs it and writes the same tables and this report's sections."
+        )
+    elif not model.startswith("conv"):
+        points.append(
+            "The full convolutional networks are not part of this study. On a GPU, "
+            f"`{FULL_CONV}` runs Conv-6 and writes the same tables."
+        )
+    return "\n".join(f"- {point}" for point in points if point)
+
+
+def _evaluations(study: Study) -> str:
+    """How finely a level is looked at, which bounds what an early-stop step can say."""
+    trained = study.curves[study.curves["step"] > 0]
+    gap = trained.groupby(["cell", "level"])["step"].min()
+    if gap.empty:
+        return ""
+    every, steps = int(gap.median()), int(study.levels["steps"].max())
+    times = -(-steps // every)
+    coarse = ", too few for ratios of early-stop steps" if times < 50 else ""
+    return (
+        f"Networks are evaluated every {every:,} steps, so an early-stop step has "
+        f"{plural(times, 'possible value')} per level{coarse}."
+    )
+
+
+def _unfinished(study: Study) -> str:
+    """Cells that the configuration asks for and the tables lack levels of."""
+    tickets = study.levels[study.levels["branch"] == "ticket"]
+    wanted = study.config.get("levels", study.levels["level"].max()) + 1
+    counts = tickets.groupby("cell")["level"].nunique()
+    short = counts[counts < wanted]
+    if short.empty:
+        return ""
+    named = listed(f"`{cell}`" for cell in short.index)
+    return f"{len(short)} of {plural(len(counts), 'ticket')} end before the last level: {named}."
+
+
+def _engines(study: Study) -> str:
+    groups = study.levels.groupby(["engine", "device"]).size()
+    parts = [
+        f"{plural(n, 'level')} by `{engine}` on {device}" for (engine, device), n in groups.items()
+    ]
+    mixed = (
+        " Engines compute the same thing and differ in rounding, which training amplifies to about "
+        "what another seed changes." if len(groups) > 1 else ""
+    )  # fmt: skip
+    gpu = (
+        ""
+        if any("cpu" not in device.lower() for _, device in groups.index)
+        else " No GPU was used."
+    )
+    return f"Computed as {listed(parts)}.{gpu}{mixed}"
+
+
+def again(study: Study) -> str:
+    """Commands, versions, machine and time."""
+    name = study.name
+    commands = [
+        f"python experiments/run_grid.py {name} --results-dir again",
+        f"python experiments/make_figures.py {name}",
+        f"python experiments/report.py {name}",
+    ]
+    text = "\n".join(f"    {command}" for command in commands)
+    text += (
+        "\n\nThe first computes the tables anew in the folder `again` (with `--fresh` in place of "
+        "the folder it replaces the committed ones); the others read them. Training alone took "
+        f"{duration(float(study.levels['seconds'].sum()))} of one worker's time, by the column "
+        "`seconds` of `levels.csv`."
+    )
+    if not study.runs:
+        return f"{text} There is no `manifest.json`, so versions and machine are not known."
+    rows = []
+    for run in study.runs:
+        host = run.get("host") or {}
+        versions = ", ".join(f"{k} {v}" for k, v in (run.get("versions") or {}).items() if v)
+        rows.append(
+            [
+                str(run.get("started", "")).removesuffix("+00:00").replace("T", " "),
+                f"`{str(run.get('git_commit'))[:10]}`",
+                f"{host.get('processor')}, {host.get('cores')} cores; {run.get('device')}",
+                f"Python {run.get('python')}, {versions}",
+                number(run.get("cells_computed", float("nan")), 0),
+                duration(run.get("seconds", 0)),
+            ]
+        )  # fmt: skip
+    header = ["Started (UTC)", "Commit", "Machine", "Versions", "Cells", "Wall time"]
+    return f"{text} Runs, from `manifest.json`:\n\n{table(header, rows, aligned='llllrr')}"

@@ -1,0 +1,228 @@
+"""What a study did: its protocol, its networks and its initialisation schemes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lottery.analysis.report_document import listed, plural, table
+from lottery.analysis.report_study import Study
+from lottery.analysis.style import branch_look, scheme_name
+from lottery.errors import LotteryError
+from lottery.init import SCHEMES
+
+
+def protocol(study: Study) -> str:
+    """The settings of `study.yaml` in the words of the field."""
+    config = study.config
+    if not config:
+        return "There is no `study.yaml` beside the tables, so the protocol is not known."
+    train, prune, rewind = (config.get(group) or {} for group in ("train", "prune", "rewind"))
+    seeds = sorted(set(study.levels["seed"]))
+    share = (
+        "the same share of every class" if config.get("stratified") else "without regard to class"
+    )
+    rows = [
+        ["Network", f"`{config['model']}`"],
+        [
+            "Data",
+            f"`{config['data']}`, pixels in [0, 1]; {config['validation']:,} training images held "
+            f"out for validation, {share}, drawn by the seed; test accuracy decides nothing",
+        ],
+        [
+            "Seeds",
+            f"{_ranges(seeds)} (n = {len(seeds)}); schemes under one seed share the data split "
+            "and the order of batches, so comparisons between them are paired",
+        ],
+        ["Training of a level", _training(train, study)],
+        [
+            "Evaluation",
+            f"every {_length(train['eval_every'])} and at a level's end; early stopping is "
+            "read off afterwards, at the least validation loss",
+        ],
+        [
+            "Levels",
+            f"0 (unpruned) to {int(study.levels['level'].max())}, "
+            f"{100 * study.levels['weights_remaining'].min():.3g} % of the weights remaining at "
+            "the last",
+        ],
+        ["Pruning between levels", _pruning(prune, set(study.layers["kind"]))],
+        ["After pruning", _rewinding(rewind)],
+        ["Beside the tickets", _controls(study)],
+    ]
+    if len(study.variants) > 1:
+        settings = config.get("variants") or {}
+        rows.append(
+            [
+                "Variants",
+                "; ".join(
+                    f"`{name}` ({_settings(settings.get(name) or {})})" for name in study.variants
+                ),
+            ]
+        )
+    return table(["", "Setting"], rows)
+
+
+def _training(train: dict[str, Any], study: Study) -> str:
+    steps = sorted(set(study.levels["steps"]))
+    counted = f"{listed(f'{n:,}' for n in steps)} steps of {train['batch_size']} images"
+    text = f"{_length(train['duration'])} ({counted})"
+    name = {"adam": "Adam", "sgd": "SGD"}.get(train["optimizer"], train["optimizer"])
+    text += f", {name} at learning rate {train['lr']:g}"
+    if train.get("momentum"):
+        text += f", momentum {train['momentum']:g}"
+    if train.get("weight_decay"):
+        text += f", weight decay {train['weight_decay']:g}"
+    if train["lr_schedule"] != "constant":
+        text += f", {train['lr_schedule']} schedule"
+    if train.get("warmup", "0it") != "0it":
+        text += f", warm-up over {_length(train['warmup'])}"
+    if train.get("precision", "float32") != "float32":
+        text += f", in {train['precision']}"
+    return text
+
+
+def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
+    linear, output = prune["linear_rate"], prune["output_rate"]
+    rates = {
+        "conv": (prune["conv_rate"], "convolutions"),
+        "linear": (linear, "linear layers"),
+        "output": (linear / 2 if output is None else output, "the output layer"),
+    }
+    shares = listed(
+        f"{100 * rate:g} % in {where}" for kind, (rate, where) in rates.items() if kind in kinds
+    )
+    where = "within each layer" if prune["scope"] == "layer" else "over all layers together"
+    return (
+        f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} of the weights that "
+        f"remain; biases {'too' if prune.get('biases') else 'never'}"
+    )
+
+
+def _rewinding(rewind: dict[str, Any]) -> str:
+    if rewind["mode"] != "weights":
+        return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
+    step = rewind["to"]
+    if rewind.get("init"):
+        goal = f"weights newly drawn once from {scheme_name(rewind['init'])}"
+    elif step in ("0it", "0ep"):
+        goal = "their own initial values"
+    else:
+        goal = f"their values after {_length(step)} of level 0"
+    return f"weights that remain go back to {goal}; optimiser state {rewind['optimizer']}"
+
+
+def _controls(study: Study) -> str:
+    branches = study.levels[study.levels["branch"] != "ticket"]
+    texts = []
+    for branch, rows in branches.groupby("branch", sort=False):
+        draws, levels = rows["draw"].nunique(), sorted(set(rows["level"]))
+        many = f", {draws} draws" if draws > 1 else ""
+        texts.append(
+            f"{branch_look(str(branch))[0]} (`{branch}`{many}) at levels {_ranges(levels)}"
+        )
+    return "; ".join(texts) or "nothing: neither an unpruned baseline trained on, nor controls"
+
+
+def _settings(values: dict[str, Any], prefix: str = "") -> str:
+    parts = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            parts.append(_settings(value, f"{prefix}{key}."))
+        else:
+            text = {None: "the default", True: "yes", False: "no"}.get(value, value)
+            parts.append(f"{prefix}{key}: {text}")
+    return ", ".join(parts) or "the settings above"
+
+
+def _length(length: str) -> str:
+    """A length of the configuration in words: "5ep" is 5 epochs."""
+    return plural(int(length[:-2]), "epoch" if length.endswith("ep") else "step")
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers with runs drawn together: 0–4, 7."""
+    parts: list[list[int]] = []
+    for value in sorted(numbers):
+        if parts and value == parts[-1][-1] + 1:
+            parts[-1].append(value)
+        else:
+            parts.append([value])
+    return ", ".join(f"{p[0]}–{p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
+
+
+def networks(study: Study) -> str:
+    """Layers and their weights, and how many are left at the last level."""
+    tickets = study.layers[study.layers["branch"] == "ticket"]
+    tickets = tickets if len(tickets) else study.layers
+    first, last = (tickets[tickets["level"] == f(tickets["level"])] for f in (min, max))
+    left = last.groupby("layer", sort=False)["remaining"].mean()
+    shapes = first.drop_duplicates("layer").set_index("layer")
+    rows = [
+        [f"`{name}`", row.kind, f"{row.weights // row.outputs:,}", f"{row.outputs:,}",
+         f"{row.weights:,}", f"{left[name]:,.0f}"]
+        for name, row in shapes.iterrows()
+    ]  # fmt: skip
+    rows.append(["all", "", "", "", f"{shapes['weights'].sum():,}", f"{left.sum():,.0f}"])
+    models = listed(f"`{model}`" for model in sorted(set(study.levels["model"])))
+    header = [
+        "Layer",
+        "Kind",
+        "Inputs of a unit",
+        "Units",
+        "Weights",
+        f"Kept at level {last['level'].max()}",
+    ]
+    return (
+        f"{models}: prunable weights, from `layers.parquet`. *Inputs of a unit* is its fan-in, in "
+        "a convolution channels times kernel area; the last column is a mean over schemes and "
+        "seeds.\n\n" + table(header, rows, aligned="llrrrr")
+    )
+
+
+def schemes(study: Study) -> str:
+    """Formula of each scheme, and the standard deviation that its initial weights have."""
+    start = study.layers[(study.layers["level"] == 0) & (study.layers["branch"] == "ticket")]
+    names = list(dict.fromkeys(start["layer"]))
+    deviations = {
+        (init, layer): _deviation(rows) for (init, layer), rows in start.groupby(["init", "layer"])
+    }
+    rows = [
+        [scheme_name(init), _formula(init), *(f"{deviations[init, layer]:.3g}" for layer in names)]
+        for init in study.inits
+        if any(key[0] == init for key in deviations)
+    ]
+    header = [
+        "Scheme",
+        "Weights are drawn from",
+        *(f"σ of `{n.removesuffix('.weight')}`" for n in names),
+    ]
+    return (
+        "Schemes, and the standard deviation σ of the initial weights in each layer, pooled over "
+        "seeds. It is computed from the 64 bins of `initial_histogram` in `layers.parquet` at "
+        "level 0, with Sheppard's correction for the width of a bin. Biases start at zero.\n\n"
+        + table(header, rows, aligned="ll" + "r" * len(names))
+    )
+
+
+def _formula(init: str) -> str:
+    """First line of the scheme's own documentation, if it is one that can be found here."""
+    try:
+        documentation = SCHEMES.resolve(init).__doc__ or ""
+    except LotteryError:
+        documentation = ""
+    return documentation.strip().partition("\n")[0] or "a scheme of the study's own"
+
+
+def _deviation(rows: pd.DataFrame) -> float:
+    """Standard deviation of values counted in bins (Sheppard 1898: less width² / 12)."""
+    moments = np.zeros(3)
+    correction = 0.0
+    for span, counts in zip(rows["span"], rows["initial_histogram"], strict=True):
+        edges = np.linspace(-span, span, len(counts) + 1)
+        middle = (edges[1:] + edges[:-1]) / 2
+        moments += [np.dot(counts, middle**k) for k in range(3)]
+        correction += sum(counts) * (edges[1] - edges[0]) ** 2 / 12
+    total, first, second = moments
+    return float(np.sqrt(max(0.0, (second - correction) / total - (first / total) ** 2)))

@@ -1,0 +1,88 @@
+"""All that is committed of a study, read at once for its report."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from lottery.analysis import frames
+from lottery.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's tables, its configuration and how it was made."""
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+    """`study.yaml`: nested plain values, only those fields that its version had."""
+    runs: list[dict[str, Any]]
+    """Runs of `manifest.json`, oldest first; empty if there is none."""
+    levels: pd.DataFrame
+    curves: pd.DataFrame
+    layers: pd.DataFrame
+    diagnostics: pd.DataFrame | None
+    """None where none were recorded."""
+
+    @property
+    def inits(self) -> list[str]:
+        """Schemes in the study's own order, those with rows only."""
+        present = set(self.levels["init"])
+        ordered = [init for init in self.config.get("inits", []) if init in present]
+        return ordered + sorted(present - set(ordered))
+
+    @property
+    def variants(self) -> list[str]:
+        """Variants in order of the configuration; one, "base", if the study has none."""
+        present = set(self.levels["variant"])
+        ordered = [name for name in self.config.get("variants") or {} if name in present]
+        return ordered + sorted(present - set(ordered))
+
+    def variant(self, name: str) -> pd.DataFrame:
+        """Levels of one variant."""
+        return self.levels[self.levels["variant"] == name]
+
+    def first_variant(self) -> pd.DataFrame:
+        """Levels of the first variant, with which the others are compared."""
+        return self.variant(self.variants[0])
+
+    def pruned_levels(self, cells: pd.DataFrame) -> tuple[int, ...]:
+        """Levels from 1 on of which there are rows for the cells of a table."""
+        levels = self.levels.loc[self.levels["cell"].isin(cells["cell"]), "level"].unique()
+        return tuple(sorted(int(level) for level in levels if level > 0))
+
+
+def load(study: str | Path, results: str | Path = "results") -> Study:
+    """Read a study named by its folder under `results`, or by a path to such a folder."""
+    order = ["variant", "branch", "init", "seed", "draw", "level"]
+    levels = frames.levels(study, results).sort_values(order, ignore_index=True)
+    folder = next(
+        place for place in (Path(results) / study, Path(study)) if (place / "levels.csv").is_file()
+    )
+    return Study(
+        name=folder.resolve().name,
+        folder=folder,
+        config=_read(folder / "study.yaml", yaml.safe_load) or {},
+        runs=(_read(folder / "manifest.json", json.loads) or {}).get("runs", []),
+        levels=levels,
+        curves=frames.curves(study, results),
+        layers=frames.layers(study, results),
+        diagnostics=frames.diagnostics(study, results)
+        if frames.has_diagnostics(study, results)
+        else None,
+    )
+
+
+def _read(path: Path, parse: Any) -> Any:
+    """The file's contents, or None if there is none."""
+    if not path.is_file():
+        return None
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} cannot be read ({reason})") from error

@@ -1,0 +1,160 @@
+"""Published claims put to the tables: what was said, what we find, and the verdict."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from string import ascii_lowercase
+
+from lottery.analysis.measures import Measure
+from lottery.analysis.report_document import between, listed, number, plural, table
+from lottery.analysis.report_sources import Row, Source, Sources
+from lottery.analysis.verdicts import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Verdict
+
+RULE = (
+    "One rule decides every claim. A claim says where a mean lies: above a bound, below one, "
+    "within a margin, or at a published size. It is **reproduced** when our 95 % interval lies "
+    "wholly where the claim puts the mean (within a margin: when two one-sided tests at 5 % show "
+    "it), **not reproduced** when it lies wholly elsewhere or does not hold the published size, "
+    "and **undecided at this n** otherwise. The tests are not corrected for the number of claims. "
+    "pp: percentage points; ×: a ratio, geometric mean."
+)
+NO_BREAK = "\u00a0"
+_FIGURE = re.compile(r", (?:fig|app|sec|tab)\..*$")
+"""The place in a publication, at the end of a claim's source."""
+_ORDER = (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
+
+
+def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
+    """A table of claims for each publication, and those that could not be put to the tables."""
+    parts = [RULE] if found else []
+    for publication, own in by_publication(found).items():
+        parts.append(f"### {publication}")
+        tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
+        if tested:
+            parts.append(_table(tested, sources))
+        missing: dict[str, list[str]] = {}
+        for verdict in own:
+            if verdict.verdict == NOT_TESTED:
+                missing.setdefault(verdict.note, []).append(_statement(verdict))
+        if missing:
+            lines = (f"- {note}: {'; '.join(claims)}." for note, claims in missing.items())
+            parts.append("Not tested here, for want of data:\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def by_publication(found: Iterable[Verdict]) -> dict[str, list[Verdict]]:
+    """Verdicts by the paper that made the claim, in order of first appearance."""
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        groups.setdefault(_FIGURE.split(verdict.claim.source)[0], []).append(verdict)
+    return groups
+
+
+def tally(found: Iterable[Verdict]) -> str:
+    """How many claims went which way.
+
+    >>> tally([])
+    'none tested'
+    """
+    counts = Counter(verdict.verdict for verdict in found)
+    return listed(f"{counts[name]} {name}" for name in _ORDER if counts[name]) or "none tested"
+
+
+def ours(verdict: Verdict) -> str:
+    """Our figure with its interval on one line: +0.40 pp (0.10 to 0.70)."""
+    interval, unit = verdict.interval, verdict.unit
+    mean = number(interval.mean, sign=unit == "pp") + ("×" if unit == "×" else f" {unit}")
+    return f"{mean} ({between(interval.low, interval.high)})".replace(" ", NO_BREAK)
+
+
+def source_of(verdict: Verdict, measure: Measure) -> Source:
+    """The rows that a verdict's figure came from."""
+    rows = measure.rows
+    return Source(
+        f"Verdict: {verdict.claim.id}, variant {verdict.variant}",
+        "`, `".join(dict.fromkeys(rows["column"])),
+        f"study = {', '.join(dict.fromkeys(rows['study']))}, variant = {verdict.variant}, "
+        f"branch = {', '.join(dict.fromkeys(rows['branch']))}",
+        tuple(
+            Row(int(row.seed), str(row.cell), (int(row.level),), float(row.value), row.part == "b")
+            for row in rows.itertuples()
+        ),
+        tuple((int(seed), float(value)) for seed, value in measure.values.items()),
+        f"Per seed: {measure.formula}, in {measure.unit}.",
+    )
+
+
+def _table(tested: Sequence[Verdict], sources: Sources) -> str:
+    """Claims with our figures; notes that several share stand below, under a letter."""
+    several = len({verdict.variant for verdict in tested}) > 1
+    counts = Counter(note for verdict in tested for note in _notes(verdict))
+    shared = dict(
+        zip((n for n, count in counts.items() if count > 2), ascii_lowercase, strict=False)
+    )
+    rows = []
+    for verdict in tested:
+        own = [note for note in _notes(verdict) if note not in shared]
+        letters = [shared[note] for note in _notes(verdict) if note in shared]
+        marks = f" ({', '.join(letters)})" if letters else ""
+        rows.append([
+            _statement(verdict),
+            *([verdict.variant] if several else []),
+            verdict.claim.published,
+            verdict.claim.how,
+            _linked(verdict, sources, ours(verdict)),
+            _linked(verdict, sources, str(verdict.interval.n)),
+            f"**{verdict.verdict}**{marks}{''.join(f'<br>{note}' for note in own)}",
+        ])  # fmt: skip
+    header = [
+        "Claim",
+        *(["Variant"] if several else []),
+        "Published",
+        "Computed here",
+        "Ours (95 %)",
+        "n",
+    ]
+    text = table([*header, "Verdict"], rows)
+    if shared:
+        text += "\n\n" + " ".join(f"({letter}) {note}." for note, letter in shared.items())
+    return text
+
+
+def _notes(verdict: Verdict) -> list[str]:
+    return verdict.note.split("; ") if verdict.note else []
+
+
+def _statement(verdict: Verdict) -> str:
+    where = _FIGURE.search(verdict.claim.source)
+    return f"{verdict.claim.statement} *({where[0][2:]})*" if where else verdict.claim.statement
+
+
+def _linked(verdict: Verdict, sources: Sources, text: str) -> str:
+    if verdict.measure is None:
+        return text
+    return sources.link(source_of(verdict, verdict.measure), text)
+
+
+def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
+    """For the short answer, a point per publication: what was decided, and on what figures."""
+    texts = []
+    for publication, own in by_publication(found).items():
+        tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
+        n = sorted({verdict.interval.n for verdict in tested})
+        counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
+        variants = {verdict.variant for verdict in tested}
+        whose = f", variant {variants.pop()}" if len(variants) == 1 and variants != {"base"} else ""
+        counted += f" (95 % intervals, n = {listed(map(str, n))}{whose})"
+        if not tested:
+            counted = f"none of {plural(len(own), 'claim')} could be tested here"
+        text = f"**{publication}**: {counted}."
+        for name in _ORDER:
+            named = [_short(v, sources, bool(variants)) for v in tested if v.verdict == name]
+            if named:
+                text += f"\n    - {name[0].upper()}{name[1:]}: {'; '.join(named)}."
+        texts.append(text)
+    return texts
+
+
+def _short(verdict: Verdict, sources: Sources, several: bool) -> str:
+    variant = f", variant {verdict.variant}" if several else ""
+    return f"{verdict.claim.statement} ({_linked(verdict, sources, ours(verdict))}{variant})"

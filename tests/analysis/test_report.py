@@ -1,0 +1,422 @@
+"""A report made from planted tables: what it says, and that every number leads to its rows."""
+
+import html.parser
+import json
+import re
+import shutil
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from lottery.analysis.report import compose, write
+from lottery.analysis.report_document import anchor
+from lottery.analysis.report_html import page
+from lottery.analysis.report_study import load
+from lottery.study import StudyConfig
+from tests.analysis.synthetic import write_study
+
+RESULTS = Path(__file__).parents[2] / "results"
+SCHEMES = ["xavier_normal", "xavier_uniform", "kaiming_normal", "kaiming_uniform"]
+DRAWS = {"ticket": 1, "dense": 1, "reinit": 2, "random": 1}
+RUN = {
+    "started": "2020-02-02T02:02:02+00:00",
+    "git_commit": "0123456789abcdef",
+    "python": "3.11.7",
+    "versions": {"torch": "2.11.0"},
+    "host": {"processor": "A processor", "cores": 2},
+    "device": "cpu",
+    "seconds": 3720,
+    "cells_computed": 16,
+}
+LINK = re.compile(r"\[([^\]]*)\]\(#(e\d+)\)")
+NUMBER = re.compile(r"[+−-]?\d[\d,]*\.?\d*(?:e-?\d+)?")
+
+
+def planted(results, edit=None, inits=SCHEMES, seeds=range(4), levels=4, draws=DRAWS, **options):
+    """A study's folder with its configuration; `edit` changes the table of levels."""
+    folder = write_study(
+        results, "planted", inits=inits, seeds=seeds, levels=levels, draws=draws, **options
+    )
+    if edit is not None:
+        table = pd.read_csv(folder / "levels.csv")
+        edit(table)
+        table.to_csv(folder / "levels.csv", index=False)
+    config = StudyConfig(name="planted", inits=list(inits), seeds=list(seeds), levels=levels)
+    (folder / "study.yaml").write_text(yaml.safe_dump(config.to_dict(), sort_keys=False))
+    (folder / "manifest.json").write_text(json.dumps({"study": "planted", "runs": [RUN]}))
+    return folder
+
+
+def figure(folder):
+    path = folder / "plots" / "accuracy_by_weights.png"
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (30, 20), "red").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return planted(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def markdown(folder):
+    return compose(load(folder), [figure(folder)])
+
+
+@pytest.fixture(scope="module")
+def web_page(folder, markdown):
+    return page(markdown, folder)
+
+
+def section(markdown, title):
+    return markdown.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def entries(markdown):
+    """Appendix entries by mark: their lines."""
+    appendix = section(markdown, "Where every number comes from")
+    parts = re.split(r'- <a id="(e\d+)"></a>', appendix)
+    return {mark: text.splitlines() for mark, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def as_number(text):
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+def rows_in(lines, markdown):
+    """(seed, side, cell, levels, values) of everything that an entry lists."""
+    cells = dict(re.findall(r"^- \*\*(c\d+)\*\* `(.*)`$", markdown, re.MULTILINE))
+    everywhere = re.search(r"All at levels? ([\d–, ]+)\.", lines[0])
+    for line in lines[1:]:
+        seed = re.match(r"\s+- seed (\d+): ", line)
+        if not seed:
+            continue
+        for part in line[seed.end() :].split("; "):
+            values, cell, at = re.fullmatch(
+                r"(?:\S+ from )?(.*?) \((c\d+)(?: levels? (.*?))?\)", part
+            ).groups()
+            side = -1 if values.startswith("− ") else 1
+            numbers = [float(value) for value in values.removeprefix("− ").split(", ")]
+            levels = spread_out(at or everywhere[1])
+            yield int(seed[1]), side, cells[cell], levels, numbers
+
+
+def spread_out(text):
+    levels = []
+    for part in text.split(", "):
+        first, _, last = part.partition("–")
+        levels += range(int(first), int(last or first) + 1)
+    return levels
+
+
+def from_table(table, cell, levels, column, values):
+    """What the table says of a row's values, computed here from its plainest columns."""
+    own = [table[cell, level] for level in levels]
+    if column in own[0]:
+        return [row[column] for row in own]
+    accuracy = mean(row["test_accuracy"] for row in own)
+    ticket = table[f"{own[0]['init']}-s{own[0]['seed']}-ticket-0", 0]
+    if column == "mean_accuracy":
+        return [accuracy]
+    if column == "area":
+        return [accuracy - ticket["test_accuracy"]]
+    if column == "speed_up":
+        return [ticket["early_stop_step"] / own[0]["early_stop_step"]]
+    return values
+
+
+def test_every_link_leads_somewhere(folder, markdown):
+    places = {anchor(line.lstrip("# ")) for line in markdown.splitlines() if line.startswith("#")}
+    places |= set(re.findall(r'<a id="([^"]+)">', markdown))
+    targets = re.findall(r"\]\(([^)]+)\)", markdown)
+    assert len(targets) > 100
+    for target in targets:
+        assert target[1:] in places if target.startswith("#") else (folder / target).is_file()
+
+
+def test_every_entry_lists_the_values_that_the_table_has(folder, markdown):
+    frame = pd.read_csv(folder / "levels.csv")
+    table = {(row["cell"], row["level"]): row for row in frame.to_dict("records")}
+    checked = 0
+    for lines in entries(markdown).values():
+        column = re.search(r"`(\w+)` of `levels.csv`", lines[0])[1]
+        for _, _, cell, levels, numbers in rows_in(lines, markdown):
+            expected = from_table(table, cell, levels, column, numbers)
+            assert numbers == pytest.approx(expected, rel=1e-5, abs=1e-6)
+            checked += 1
+    assert checked > 500
+
+
+def test_every_mean_is_that_of_the_rows_it_leads_to(markdown):
+    listed = entries(markdown)
+    checked = 0
+    for text, mark in LINK.findall(markdown):
+        if "±" not in text:
+            continue
+        sides = {}
+        for seed, side, _, _, numbers in rows_in(listed[mark], markdown):
+            sides.setdefault(seed, {}).setdefault(side, []).extend(numbers)
+        per_seed = [sum(side * mean(v) for side, v in own.items()) for own in sides.values()]
+        column = re.search(r"`(\w+)` of", listed[mark][0])[1]
+        scale = 1 if column == "log2_critical_density" else 100
+        digits = len(text.split(" ± ")[0].partition(".")[2])
+        expected = scale * mean(per_seed)
+        assert as_number(NUMBER.match(text)[0]) == pytest.approx(expected, abs=0.501 * 10**-digits)
+        half = scale * 2 * np.std(per_seed, ddof=1) / np.sqrt(len(per_seed))
+        stated = as_number(NUMBER.match(text.split(" ± ")[1])[0])
+        assert stated == pytest.approx(1.591 * half, abs=0.0075, rel=0.01)
+        checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize(
+    ("title", "labels"),
+    [
+        ("Accuracy by weights remaining", 2),
+        ("Tickets against their controls", 2),
+        ("Early stopping", 2),
+        ("Robustness of each scheme", 1),
+    ],
+)
+def test_no_estimate_in_a_table_is_without_its_source(markdown, title, labels):
+    rows = [line for line in section(markdown, title).splitlines() if line.startswith("| ")][1:]
+    assert rows
+    for row in rows:
+        for cell in row.strip("| ").split(" | ")[labels:]:
+            assert LINK.fullmatch(cell) or not cell.strip()
+
+
+def test_the_order_of_rows_in_the_tables_changes_no_byte(folder, markdown, tmp_path):
+    def shuffle(table):
+        table[:] = table.sample(frac=1, random_state=1).to_numpy()
+
+    other = planted(tmp_path, shuffle)
+    assert compose(load(other), [figure(other)]) == markdown
+    assert page(markdown, other) == page(markdown, folder)
+
+
+def test_the_page_needs_nothing_else(web_page):
+    seen = []
+
+    class Reader(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            seen.append(tag)
+            for name, value in attributes:
+                if name == "href":
+                    assert value.startswith("#")
+                if name in ("src", "srcset", "data", "action", "poster"):
+                    assert value.startswith("data:image/png;base64,")
+
+    Reader().feed(web_page)
+    assert "img" in seen
+    assert "table" in seen
+    assert not {"link", "iframe", "object"} & set(seen)
+    assert "@import" not in web_page
+    assert "url(" not in web_page
+
+
+def test_every_link_of_the_page_has_its_target(web_page):
+    targets = set(re.findall(r'href="#([^"]+)"', web_page))
+    identities = re.findall(r'id="([^"]+)"', web_page)
+    assert targets <= set(identities)
+    assert len(identities) == len(set(identities))
+
+
+def test_the_figure_on_the_page_is_the_one_on_disk(web_page):
+    assert '<figure><img src="data:image/png;base64,' in web_page
+    assert "<figcaption>Test accuracy at the end of each level" in web_page
+
+
+def shifted(amount, noise=0.0):
+    """Tickets of the Xavier schemes do better by `amount` at every pruned level."""
+
+    def edit(table):
+        rng = np.random.default_rng(0)
+        table["test_accuracy"] = 0.97 + noise * rng.normal(size=len(table))
+        better = table["init"].str.startswith("xavier") & (table["level"] > 0)
+        table.loc[better, "test_accuracy"] += amount
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (shifted(0.01, noise=0.0002), "here?** Yes: Xavier − Kaiming."),
+        (shifted(0.0, noise=0.0002), "here?** No: no declared contrast is as large as 0.1"),
+        (shifted(0.0, noise=0.02), "here?** Undecided at this n"),
+    ],
+    ids=["an effect", "none", "noise"],
+)
+def test_the_answer_is_what_was_planted(tmp_path, edit, words):
+    folder = planted(tmp_path, edit, draws={"ticket": 1})
+    assert words in section(compose(load(folder), []), "Question and short answer")
+
+
+def test_one_scheme_alone_says_nothing_about_schemes(tmp_path):
+    text = compose(load(planted(tmp_path, inits=["xavier_normal"])), [])
+    assert "This study cannot say: it has Xavier normal" in text
+    assert "## Do the schemes differ?" not in text
+
+
+def test_sections_without_data_are_left_out(tmp_path):
+    def no_early_stop(table):
+        table["early_stop_step"] = None
+
+    study = load(planted(tmp_path, no_early_stop, draws={"ticket": 1}, levels=2))
+    text = compose(study, [])
+    for title in ("Figures", "Tickets against their controls", "Early stopping"):
+        assert f"## {title}" not in text
+    for title in ("Few weights left", "Variants of the protocol"):
+        assert f"## {title}" not in text
+    assert "](#early-stopping)" not in text
+
+
+def test_a_study_that_was_never_pruned_has_a_report(tmp_path):
+    text = compose(load(planted(tmp_path, draws={"dense": 1}, levels=2)), [])
+    assert "No tickets in the tables." in text
+
+
+def test_one_seed_has_no_intervals(tmp_path):
+    text = compose(load(planted(tmp_path, seeds=[0], draws={"ticket": 1}, levels=2)), [])
+    assert " ± " not in section(text, "Accuracy by weights remaining").partition("|")[2]
+    assert "nan" not in text
+
+
+def test_a_study_without_configuration_or_manifest_says_so(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    for name in ("study.yaml", "manifest.json"):
+        (folder / name).unlink()
+    text = compose(load(folder), [])
+    assert "no `study.yaml`" in section(text, "Protocol")
+    assert "no `manifest.json`" in section(text, "How to make it again")
+
+
+def test_limits_name_what_the_tables_lack(tmp_path):
+    folder = planted(tmp_path, missing=[("xavier_normal", 1)], draws={"ticket": 1}, levels=3)
+    limits = section(compose(load(folder), []), "Limits")
+    assert "1 of 16 tickets end before the last level: `xavier_normal-s1-ticket-0`" in limits
+    assert "every 200 steps" in limits
+    assert "5 possible values per level, too few for ratios" in limits
+    assert "python experiments/run_grid.py conv6 --device cuda" in limits
+
+
+def test_how_it_was_made_comes_from_the_manifest(markdown):
+    again = section(markdown, "How to make it again")
+    assert "python experiments/run_grid.py planted" in again
+    assert "`0123456789`" in again
+    assert "A processor, 2 cores; cpu" in again
+    assert "1 h 2 min" in again
+
+
+def test_networks_and_schemes_are_those_of_the_layers(folder, markdown):
+    networks = section(markdown, "Networks")
+    assert "| `fc1.weight` | linear | 784 | 300 | 235,200 |" in networks
+    assert "266,200" in networks
+    schemes = section(markdown, "Initialisation schemes")
+    assert "√(2 / (fan_in + fan_out)) (Glorot & Bengio 2010)" in schemes
+
+
+def test_deviations_of_initial_weights_are_those_that_were_drawn(tmp_path):
+    folder = planted(tmp_path, inits=["xavier_normal"], draws={"ticket": 1}, levels=0)
+    row = section(compose(load(folder), []), "Initialisation schemes").splitlines()[-1]
+    found = [float(cell) for cell in row.strip("| ").split(" | ")[2:]]
+    drawn = [np.sqrt(2 / fans) for fans in (1084, 400, 110)]
+    assert found == pytest.approx(drawn, rel=0.01)
+
+
+def variants(folder):
+    """Add a variant whose tickets do better by half a point at every pruned level."""
+    table = pd.read_csv(folder / "levels.csv").assign(variant="original")
+    other = table.assign(variant="changed", cell=table["cell"] + "-changed")
+    other.loc[other["level"] > 0, "test_accuracy"] += 0.005
+    pd.concat([table, other]).to_csv(folder / "levels.csv", index=False)
+    config = yaml.safe_load((folder / "study.yaml").read_text())
+    config["variants"] = {"original": {}, "changed": {"prune": {"scope": "global"}}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def test_variants_are_compared_with_the_first(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=3)
+    variants(folder)
+    text = compose(load(folder), [])
+    table = section(text, "Variants of the protocol").splitlines()
+    changed = next(line for line in table if line.startswith("| changed |"))
+    assert "[+0.50 ± 0.00]" in changed
+    assert next(line for line in table if line.startswith("| original |")).count("reference") == 1
+    assert "`changed` (prune.scope: global)" in section(text, "Protocol")
+
+
+def test_verdicts_in_the_short_answer_are_those_of_the_table():
+    text = compose(load("lenet", RESULTS), [])
+    verdicts = section(text, "Published claims and verdicts")
+    assert "### Frankle & Carbin 2019" in verdicts
+    assert re.search(r"\*\*(not )?reproduced\*\*", verdicts)
+    counts = re.search(
+        r"of (\d+) claims tested, (.*?) \(95", section(text, "Question and short answer")
+    )
+    assert int(counts[1]) == sum(int(count) for count in re.findall(r"\d+", counts[2]))
+
+
+def diagnosed(folder, quantities):
+    """Write diagnostics of the tickets: each quantity a function of the rows of levels."""
+    levels = pd.read_csv(folder / "levels.csv").assign(variant="base")
+    tickets = levels[levels["branch"] == "ticket"]
+    keys = ["study", "cell", "variant", "init", "seed", "branch", "draw"]
+    rows = tickets[[*keys, "level", "weights_remaining"]]
+    table = [
+        rows.assign(layer="all", quantity=name, value=function(tickets))
+        for name, function in quantities.items()
+    ]
+    pd.concat(table).to_parquet(folder / "diagnostics.parquet")
+
+
+def robust_by_scheme(table):
+    order = {init: place for place, init in enumerate(SCHEMES)}
+    gain = 0.01 * table["init"].map(order) + 0.003 * table["seed"]
+    table["test_accuracy"] = 0.9 + gain * (table["level"] > 0)
+
+
+def test_what_explains_robustness_is_named_with_its_strength_and_rows(tmp_path):
+    folder = planted(tmp_path, robust_by_scheme, seeds=range(5), draws={"ticket": 1})
+    noise = np.random.default_rng(0)
+    diagnosed(
+        folder,
+        {
+            "sign_flips": lambda tickets: tickets["test_accuracy"] * 2,
+            "dead_units": lambda tickets: noise.random(len(tickets)),
+        },
+    )
+    text = compose(load(folder), [])
+    why = section(text, "Why")
+    flips = next(line for line in why.splitlines() if line.startswith("| Sign flips"))
+    assert "+1.00" in flips
+    assert "explains" in flips
+    dead = next(line for line in why.splitlines() if line.startswith("| Dead units"))
+    assert "not shown" in dead
+    assert "Explained are: area by sign flips" in section(text, "Question and short answer")
+    table = pd.read_parquet(folder / "diagnostics.parquet")
+    mark = LINK.search(flips.split(" | ")[3])[2]
+    for _, _, cell, levels, numbers in rows_in(entries(text)[mark], text):
+        own = table[(table["cell"] == cell) & (table["quantity"] == "sign_flips")]
+        expected = own[own["level"].isin(levels)]["value"].mean()
+        assert numbers == pytest.approx([expected], rel=1e-5)
+
+
+def test_without_diagnostics_the_report_does_not_say_why(markdown):
+    assert "\n## Why\n" not in markdown
+    assert "recorded no diagnostics" in section(markdown, "Question and short answer")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in RESULTS.glob("*/report.md")))
+def test_a_committed_report_is_what_its_tables_give(tmp_path, study):
+    shutil.copytree(RESULTS, tmp_path / "results")
+    markdown, _ = write(study, tmp_path / "results", tmp_path / "plots")
+    assert markdown.read_text() == (RESULTS / study / "report.md").read_text()
