@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.paired import difference, equivalence, holm
-from lottery.analysis.style import scheme_name
 from lottery.errors import ConfigError
 from lottery.registry import parse_spec
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lottery.analysis import association
 from lottery.analysis.endpoints import endpoints
-from lottery.analysis.figures_diagnostics import whole_network
+from lottery.analysis.figures.diagnostics import whole_network
 from lottery.analysis.paired import holm
 from lottery.errors import ConfigError
 

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from lottery.analysis.claims import claims, judge
-from lottery.analysis.claims_protocol import RECOVERED
-from lottery.analysis.verdicts import (
+from lottery.analysis.claims.protocol import RECOVERED
+from lottery.analysis.claims.verdicts import (
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,

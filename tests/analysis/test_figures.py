@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 
 from lottery.analysis import curves, layers, levels, mean_interval, summary
 from lottery.analysis import figures as f
-from lottery.analysis.style import interval_text, save, scheme_looks, scheme_name
+from lottery.analysis.figures.style import interval_text, save, scheme_looks, scheme_name
 from tests.analysis.synthetic import write_study
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lottery.analysis import figures, frames
-from lottery.analysis.figures_diagnostics import PANELS, diagnostics_by_weights, whole_network
+from lottery.analysis.figures.diagnostics import PANELS, diagnostics_by_weights, whole_network
 from lottery.errors import StoreError
 from tests.analysis.synthetic import weights_remaining, write_study
 
@@ -197,8 +197,9 @@ def test_a_missing_table_says_how_to_make_it(tmp_path):
 def test_the_figure_has_the_same_bytes_in_another_process(table, tmp_path):
     table.to_parquet(tmp_path / "table.parquet")
     code = (
-        "import sys, pandas; from pathlib import Path; from lottery.analysis.style import save; "
-        "from lottery.analysis.figures_diagnostics import diagnostics_by_weights as draw; "
+        "import sys, pandas; from pathlib import Path; "
+        "from lottery.analysis.figures.style import save; "
+        "from lottery.analysis.figures.diagnostics import diagnostics_by_weights as draw; "
         "save(draw(pandas.read_parquet(sys.argv[1])), Path(sys.argv[2]))"
     )
     written = []

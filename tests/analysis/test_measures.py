@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lottery.analysis.measures import SOURCE, Missing, Place, compare, complete, mean_of
-from lottery.analysis.measures_schemes import (
+from lottery.analysis.claims.measures import SOURCE, Missing, Place, compare, complete, mean_of
+from lottery.analysis.claims.measures_schemes import (
     against,
     critical_percent,
     critical_ratio,

@@ -14,9 +14,9 @@ import yaml
 from PIL import Image
 
 from lottery.analysis.report import compose, write
-from lottery.analysis.report_document import anchor
-from lottery.analysis.report_html import page
-from lottery.analysis.report_study import load
+from lottery.analysis.report.document import anchor
+from lottery.analysis.report.html import page
+from lottery.analysis.report.study import load
 from lottery.study import StudyConfig
 from tests.analysis.synthetic import write_study
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lottery.analysis.report_sources import Row, Source, Sources, geometric, of_rows
+from lottery.analysis.report.sources import Row, Source, Sources, geometric, of_rows
 
 
 def row(seed, value, minus=False, cell="a", level=3):

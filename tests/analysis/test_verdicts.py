@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery.analysis.measures import Measure
-from lottery.analysis.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Region, Size
+from lottery.analysis.claims.measures import Measure
+from lottery.analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Region, Size
 
 
 def measured(*values, unit="pp", **more):

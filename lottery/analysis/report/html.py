@@ -13,13 +13,13 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from PIL import Image
 
-from lottery.analysis.report_document import anchor
+from lottery.analysis.report.document import anchor
 from lottery.errors import StoreError
 
 COLORS = 128
 """Of an embedded figure: few enough to make it a third of its size, too many to see the loss."""
 
-_PAGE = Path(__file__).with_name("report_page.html")
+_PAGE = Path(__file__).with_name("page.html")
 
 
 class _Renderer(RendererHTML):

@@ -3,11 +3,11 @@
 import pandas as pd
 
 from lottery.analysis.endpoints import endpoints, margins, outcomes, speed_ups
+from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
 from lottery.analysis.paired import geometric_interval
-from lottery.analysis.report_document import between, number, plus_minus, table
-from lottery.analysis.report_sources import Source, Sources, cell_rows, geometric, of_rows, rows_of
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import branch_look, scheme_name, seeds_text
+from lottery.analysis.report.document import between, number, plus_minus, table
+from lottery.analysis.report.sources import Source, Sources, cell_rows, geometric, of_rows, rows_of
+from lottery.analysis.report.study import Study
 
 SPARSE = 0.03
 """Weights remaining below which outcomes may be of two kinds, and a mean may describe neither."""

@@ -11,21 +11,21 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lottery.analysis import frames
-from lottery.analysis.figures_diagnostics import diagnostics_by_weights
-from lottery.analysis.figures_layers import (
+from lottery.analysis.figures.diagnostics import diagnostics_by_weights
+from lottery.analysis.figures.layers import (
     density_by_layer,
     first_layer_masks,
     has_masks,
     weight_distributions,
 )
-from lottery.analysis.figures_steps import accuracy_before_prunes, accuracy_over_steps
-from lottery.analysis.figures_variants import accuracy_by_variant, variant_differences
-from lottery.analysis.figures_weights import (
+from lottery.analysis.figures.steps import accuracy_before_prunes, accuracy_over_steps
+from lottery.analysis.figures.style import save
+from lottery.analysis.figures.variants import accuracy_by_variant, variant_differences
+from lottery.analysis.figures.weights import (
     accuracy_by_weights,
     controls_by_weights,
     early_stop_by_weights,
 )
-from lottery.analysis.style import save
 
 __all__ = [
     "accuracy_before_prunes",

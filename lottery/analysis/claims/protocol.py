@@ -6,16 +6,16 @@ scheme under study), kept Adam's state across resets (`fresh_adam`), pruned bias
 test accuracy in its logs. What each did is predicted from its code and logs, not published.
 """
 
-from lottery.analysis.measures import Measurer, Place, compare
-from lottery.analysis.measures_schemes import (
+from lottery.analysis.claims.measures import Measurer, Place, compare
+from lottery.analysis.claims.measures_schemes import (
     against,
     critical_percent,
     critical_ratio,
     spread_change,
     train_minus_test,
 )
+from lottery.analysis.claims.verdicts import Claim, Region
 from lottery.analysis.unpaired import Moments
-from lottery.analysis.verdicts import Claim, Region
 
 LENET, STEPS, ACCURACY = "lenet_300_100", 5_000, "test_accuracy"
 LOGS = "stfwn/neural-network-pruning, run logs (train and test put right)"

@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.contrasts import all_pairs, declared
-from lottery.analysis.endpoints import critical_density, network
-from lottery.analysis.measures import (
+from lottery.analysis.claims.measures import (
     DIFFERENCE,
     RATIO,
     Measure,
@@ -17,6 +15,8 @@ from lottery.analysis.measures import (
     between,
     complete,
 )
+from lottery.analysis.contrasts import all_pairs, declared
+from lottery.analysis.endpoints import critical_density, network
 from lottery.analysis.unpaired import Moments
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.claims_lottery import lottery_claims
-from lottery.analysis.claims_original import original_claims
-from lottery.analysis.claims_protocol import protocol_claims
+from lottery.analysis.claims.lottery import lottery_claims
+from lottery.analysis.claims.measures import Measure, Missing
+from lottery.analysis.claims.original import original_claims
+from lottery.analysis.claims.protocol import protocol_claims
+from lottery.analysis.claims.verdicts import NOT_TESTED, Claim, Verdict
 from lottery.analysis.endpoints import network
-from lottery.analysis.measures import Measure, Missing
-from lottery.analysis.verdicts import NOT_TESTED, Claim, Verdict
 from lottery.errors import ConfigError
 from lottery.registry import parse_spec
 

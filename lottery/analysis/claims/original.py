@@ -4,9 +4,9 @@ Its report asks whether Xavier or Kaiming weights survive pruning better. They a
 corrected protocol (variant base) and to a repetition of its own (variant original).
 """
 
-from lottery.analysis.measures import Measurer, Place, compare
-from lottery.analysis.measures_schemes import network_contrast, scheme_contrast, widest_pair
-from lottery.analysis.verdicts import Claim, Region
+from lottery.analysis.claims.measures import Measurer, Place, compare
+from lottery.analysis.claims.measures_schemes import network_contrast, scheme_contrast, widest_pair
+from lottery.analysis.claims.verdicts import Claim, Region
 
 REPORT = "stfwn/neural-network-pruning, report of 2020"
 LENET, CONV6 = "lenet_300_100", "conv6"

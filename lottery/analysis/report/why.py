@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lottery.analysis.explain import Endpoint, conclusion, explain, robustness
-from lottery.analysis.figures_diagnostics import PANELS, whole_network
-from lottery.analysis.report_document import ABSENT, between, number, p_value, table
-from lottery.analysis.report_sources import Row, Source, Sources, of_rows
-from lottery.analysis.report_study import Study
+from lottery.analysis.figures.diagnostics import PANELS, whole_network
+from lottery.analysis.report.document import ABSENT, between, number, p_value, table
+from lottery.analysis.report.sources import Row, Source, Sources, of_rows
+from lottery.analysis.report.study import Study
 
 EXPLAINED = (
     "Each diagnostic of the tickets, recorded at every level, against three measures of "

@@ -1,4 +1,4 @@
-"""Claims of Frankle & Carbin (ICLR 2019), read from `claims_lottery.yaml` beside this file."""
+"""Claims of Frankle & Carbin (ICLR 2019), read from `lottery.yaml` beside this file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lottery.analysis.measures import Measurer, Place, compare, mean_of
-from lottery.analysis.verdicts import Claim, Region, Size
+from lottery.analysis.claims.measures import Measurer, Place, compare, mean_of
+from lottery.analysis.claims.verdicts import Claim, Region, Size
 
 DATA = Path(__file__).with_suffix(".yaml")
 UNPRUNED = Place()

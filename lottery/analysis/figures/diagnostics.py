@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lottery.analysis.axes import apart, interval_line, percent_label, weights_axis
-from lottery.analysis.statistics import summary
-from lottery.analysis.style import (
+from lottery.analysis.figures.axes import apart, interval_line, percent_label, weights_axis
+from lottery.analysis.figures.style import (
     GREY,
     WIDTH,
     add_legend,
@@ -19,6 +18,7 @@ from lottery.analysis.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.statistics import summary
 
 
 class Panel(NamedTuple):

@@ -8,8 +8,9 @@ import pandas as pd
 
 from lottery.analysis.contrasts import Contrast, all_pairs, contrast_table, declared, scheme_effect
 from lottery.analysis.endpoints import endpoints, levels_above, margins
+from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.power import detectable, seeds_needed
-from lottery.analysis.report_document import (
+from lottery.analysis.report.document import (
     ABSENT,
     between,
     number,
@@ -19,9 +20,8 @@ from lottery.analysis.report_document import (
     plus_minus,
     table,
 )
-from lottery.analysis.report_sources import Row, Source, Sources, cell_rows, of_rows, rows_of
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import seeds_text
+from lottery.analysis.report.sources import Row, Source, Sources, cell_rows, of_rows, rows_of
+from lottery.analysis.report.study import Study
 
 DENSE_ENOUGH = 0.05
 """Weights remaining down to which the margin of equivalence was declared."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lottery.analysis import report_verdicts
+from lottery.analysis.claims.verdicts import Verdict
 from lottery.analysis.contrasts import Contrast, declared
-from lottery.analysis.report_contrasts import Endpoint, compared
-from lottery.analysis.report_document import listed, number, p_text, plus_minus
-from lottery.analysis.report_sources import Sources
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import scheme_name
-from lottery.analysis.verdicts import Verdict
+from lottery.analysis.figures.style import scheme_name
+from lottery.analysis.report.contrasts import Endpoint, compared
+from lottery.analysis.report.document import listed, number, p_text, plus_minus
+from lottery.analysis.report.sources import Sources
+from lottery.analysis.report.study import Study
+from lottery.analysis.report.verdicts import summary
 
 QUESTION = (
     "**How do initialisation schemes change a network's robustness to pruning, and why?** A "
@@ -20,7 +20,7 @@ QUESTION = (
 
 def answer(study: Study, found: Sequence[Verdict], why: str, sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and what explains it."""
-    points = [_schemes(study, sources), *report_verdicts.summary(found, sources), why]
+    points = [_schemes(study, sources), *summary(found, sources), why]
     return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 

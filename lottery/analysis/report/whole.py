@@ -1,26 +1,27 @@
-"""The report of a study, in Markdown and as one HTML file, from its tables alone."""
+"""The report as a whole: its sections in order, and its two files."""
 
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from lottery.analysis import figures, frames
+from lottery.analysis import frames
 from lottery.analysis.claims import judge
-from lottery.analysis.report_accuracy import accuracy, controls
-from lottery.analysis.report_answer import answer
-from lottery.analysis.report_contrasts import contrasts
-from lottery.analysis.report_document import anchor
-from lottery.analysis.report_endpoints import robustness, sparse_outcomes, speed
-from lottery.analysis.report_figures import figures as captioned
-from lottery.analysis.report_html import page
-from lottery.analysis.report_making import again, limits
-from lottery.analysis.report_protocol import networks, protocol, schemes
-from lottery.analysis.report_sources import Sources
-from lottery.analysis.report_study import Study, load
-from lottery.analysis.report_variants import variants
-from lottery.analysis.report_verdicts import verdicts
-from lottery.analysis.report_why import explanation, short, why
+from lottery.analysis.figures import render
+from lottery.analysis.report.accuracy import accuracy, controls
+from lottery.analysis.report.answer import answer
+from lottery.analysis.report.contrasts import contrasts
+from lottery.analysis.report.document import anchor
+from lottery.analysis.report.endpoints import robustness, sparse_outcomes, speed
+from lottery.analysis.report.figures import figures as captioned
+from lottery.analysis.report.html import page
+from lottery.analysis.report.making import again, limits
+from lottery.analysis.report.protocol import networks, protocol, schemes
+from lottery.analysis.report.sources import Sources
+from lottery.analysis.report.study import Study, load
+from lottery.analysis.report.variants import variants
+from lottery.analysis.report.verdicts import verdicts
+from lottery.analysis.report.why import explanation, short, why
 from lottery.errors import StoreError
 
 
@@ -32,7 +33,7 @@ def write(
     Draws the study's figures too (into `plots`/<study>), so that figures and text agree.
     """
     tables = load(study, results)
-    drawn = figures.render(study, results, plots)
+    drawn = render(study, results, plots)
     markdown = compose(tables, drawn, _others(tables.name, results))
     return [
         _written(tables.folder / "report.md", markdown),

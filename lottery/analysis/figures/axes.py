@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from lottery.analysis.style import GREY, Look
+from lottery.analysis.figures.style import GREY, Look
 
 _ACCURACIES = (
     (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9),

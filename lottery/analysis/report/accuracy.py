@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from lottery.analysis.report_document import listed, plus_minus, table
-from lottery.analysis.report_sources import Source, Sources, of_rows, rows_of
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import branch_look, scheme_name, seeds_text
+from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
+from lottery.analysis.report.document import listed, plus_minus, table
+from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
+from lottery.analysis.report.study import Study
 
 ACCURACY = "test_accuracy"
 

@@ -6,9 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
-from lottery.analysis.axes import apart, error_axis, interval_line, weights_axis
-from lottery.analysis.statistics import summary
-from lottery.analysis.style import (
+from lottery.analysis.figures.axes import apart, error_axis, interval_line, weights_axis
+from lottery.analysis.figures.style import (
     ERROR_SCALE,
     GREY,
     WIDTH,
@@ -20,6 +19,7 @@ from lottery.analysis.style import (
     styled,
     variant_name,
 )
+from lottery.analysis.statistics import summary
 
 LINEAR = 0.5
 """Differences (percentage points) up to which the axis of differences is linear."""

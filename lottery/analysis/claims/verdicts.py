@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.measures import Measure, Measurer
+from lottery.analysis.claims.measures import Measure, Measurer
 from lottery.analysis.statistics import Interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"

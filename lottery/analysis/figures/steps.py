@@ -3,9 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery.analysis.axes import band_line, error_axis, interval_line, steps_axis, strip
-from lottery.analysis.statistics import summary
-from lottery.analysis.style import (
+from lottery.analysis.figures.axes import band_line, error_axis, interval_line, steps_axis, strip
+from lottery.analysis.figures.style import (
     ERROR_SCALE,
     WIDTH,
     add_legend,
@@ -18,6 +17,7 @@ from lottery.analysis.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.statistics import summary
 
 _EVALUATION = ("branch", "init", "level", "total_step")
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.report_document import listed, plural, table
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import branch_look, scheme_name
+from lottery.analysis.figures.style import branch_look, scheme_name
+from lottery.analysis.report.document import listed, plural, table
+from lottery.analysis.report.study import Study
 from lottery.errors import LotteryError
 from lottery.init import SCHEMES
 

@@ -1,7 +1,7 @@
 """What limits a study's answers, read off its tables, and how to make it again."""
 
-from lottery.analysis.report_document import duration, listed, number, plural, table
-from lottery.analysis.report_study import Study
+from lottery.analysis.report.document import duration, listed, number, plural, table
+from lottery.analysis.report.study import Study
 
 FULL_CONV = "python experiments/run_grid.py conv6 --device cuda"
 

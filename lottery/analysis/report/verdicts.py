@@ -5,10 +5,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 
-from lottery.analysis.measures import Measure
-from lottery.analysis.report_document import between, listed, number, plural, table
-from lottery.analysis.report_sources import Row, Source, Sources
-from lottery.analysis.verdicts import NOT_REPRODUCED, NOT_TESTED, REPRODUCED, UNDECIDED, Verdict
+from lottery.analysis.claims.measures import Measure
+from lottery.analysis.claims.verdicts import (
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    REPRODUCED,
+    UNDECIDED,
+    Verdict,
+)
+from lottery.analysis.report.document import between, listed, number, plural, table
+from lottery.analysis.report.sources import Row, Source, Sources
 
 RULE = (
     "One rule decides every claim. A claim says where a mean lies: above a bound, below one, "

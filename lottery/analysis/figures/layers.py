@@ -11,8 +11,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from lottery.analysis.axes import percent_label, weights_axis
-from lottery.analysis.style import (
+from lottery.analysis.figures.axes import percent_label, weights_axis
+from lottery.analysis.figures.style import (
     GREY,
     VERMILION,
     WIDTH,

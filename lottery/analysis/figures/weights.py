@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lottery.analysis.axes import (
+from lottery.analysis.figures.axes import (
     accuracy_axis,
     apart,
     band_line,
@@ -13,8 +13,7 @@ from lottery.analysis.axes import (
     interval_line,
     weights_axis,
 )
-from lottery.analysis.statistics import summary
-from lottery.analysis.style import (
+from lottery.analysis.figures.style import (
     ERROR_SCALE,
     WIDTH,
     add_legend,
@@ -27,6 +26,7 @@ from lottery.analysis.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.statistics import summary
 
 _UNPRUNED = "unpruned (level 0)"
 

@@ -4,12 +4,12 @@ import pandas as pd
 
 from lottery.analysis.contrasts import declared
 from lottery.analysis.endpoints import endpoints
+from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.paired import difference, holm
-from lottery.analysis.report_contrasts import contrast_rows
-from lottery.analysis.report_document import p_value, plus_minus, table
-from lottery.analysis.report_sources import Row, Source, Sources, cell_rows, of_rows, rows_of
-from lottery.analysis.report_study import Study
-from lottery.analysis.style import seeds_text
+from lottery.analysis.report.contrasts import contrast_rows
+from lottery.analysis.report.document import p_value, plus_minus, table
+from lottery.analysis.report.sources import Row, Source, Sources, cell_rows, of_rows, rows_of
+from lottery.analysis.report.study import Study
 
 COLUMN = "mean_accuracy"
 
