@@ -13,11 +13,11 @@ from lottery.study.grid import TICKET, Cell
 def overlaps_between_seeds(
     cells: Iterable[tuple[Cell, CellStore]],
 ) -> dict[tuple[str, int], Quantities]:
-    """By ticket's cell and level: mean Jaccard overlap with the other seeds of its scheme
-    and variant.
+    """By ticket's cell and level: mean Jaccard overlap with other seeds of its scheme and variant.
 
-    Over the seeds that are on this disk at that level; nothing where there is no other. To be
-    compared with `overlap_chance`.
+    Over the seeds that are on this disk at that level; nothing where there is no other. Every pair
+    of seeds counts for both of them, so a scheme's values are not independent. To be compared with
+    `overlap_chance`.
     """
     groups: dict[tuple[str, str], list[tuple[Cell, CellStore]]] = {}
     for cell, store in cells:

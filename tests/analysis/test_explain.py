@@ -183,6 +183,12 @@ def test_seeds_that_lack_a_scheme_and_unknown_values_are_left_out():
     found = explain(levels_of(effect), table[~lost])
     assert set(found["n"]) == {16}
     assert set(found["seeds"]) == {4}
+    found = explain(levels_of(effect), table[~(lost & (table["level"] == 2))])
+    assert found.set_index("endpoint")["n"].to_dict() == {
+        "area": 16,  # of which it lacks a level, and with it the mean
+        "accuracy at 3.53 %": 20,
+        "accuracy at 1.9 %": 20,
+    }
     unknown = table.assign(value=table["value"].where(table["init"] != INITS[2]))
     found = explain(levels_of(effect), unknown)
     assert set(found["schemes"]) == {3}

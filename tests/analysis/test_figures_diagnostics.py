@@ -117,6 +117,12 @@ def test_overlap_with_other_seeds_is_in_units_of_chance(table):
     both = rows.pivot_table(index=["level", "seed"], columns="quantity", values="value")
     ratio = both["overlap_other_seeds"] / both["overlap_chance"]
     assert line(ax, "Kaiming normal").get_ydata() == pytest.approx(ratio.groupby("level").mean())
+    # Pairs of seeds are not independent: no interval.
+    assert not any(bars.get_segments() for bars in ax.collections)
+    assert any(
+        bars.get_segments()
+        for bars in panel_of(diagnostics_by_weights(table), "sign_flips").collections
+    )
 
 
 def test_overlap_with_initial_weights_is_drawn_beside_chance_and_others_are_not(table):

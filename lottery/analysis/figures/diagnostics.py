@@ -42,9 +42,11 @@ PANELS = (
     Panel("relative_travel", "Relative travel of weights"),
     Panel("init_memory", "Rank correlation |initial|, |trained|"),
     Panel("overlap_magnitude_at_init", "Overlap, largest initial weights (%)", 100),
-    Panel("overlap_over_chance", "Overlap with other seeds / chance", log=True),
+    Panel("overlap_over_chance", "Overlap with other seeds / chance"),
     Panel("error_barrier_test", "Error barrier, test (pp)", 100),
 )
+PAIRED = "overlap_over_chance"
+"""Of pairs of seeds, so that the values of seeds are not independent."""
 COLUMNS = 3
 
 
@@ -78,12 +80,14 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
         points = summaries[panel.quantity]
         for k, (init, look) in enumerate(looks.items()):
             own = points[(points["init"] == init) & points["mean"].notna()]
+            if panel.quantity == PAIRED:
+                own = own.assign(n=1)  # no interval
             if len(own):
                 x = apart(100 * own["weights_remaining"], k, len(looks))
                 interval_line(ax, x, own, look, scheme_name(init), panel.scale)
         if panel.quantity == "overlap_magnitude_at_init":
             _chance_line(ax, table)
-        elif panel.quantity == "overlap_over_chance":
+        elif panel.quantity == PAIRED:
             ax.axhline(1, color=GREY, linestyle="--", linewidth=1, zorder=1)
         _value_axis(ax, points, panel)
         weights_axis(ax, remaining)
@@ -154,4 +158,9 @@ def _short(value: float, position: float) -> str:
 
 def _legend_note(panels: list[Panel]) -> str:
     names = {panel.quantity for panel in panels}
-    return "; barrier between a ticket and its retraining" if "error_barrier_test" in names else ""
+    note = (
+        "; none for overlaps with other seeds, as two seeds share each" if PAIRED in names else ""
+    )
+    if "error_barrier_test" in names:
+        note += "; barrier between a ticket and its retraining"
+    return note
