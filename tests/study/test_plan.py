@@ -13,7 +13,7 @@ def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
     plan = plan_study(config, results_dir=tmp_path / "results", workers=3)
     assert plan.cells == plan.unfinished == cells(config)
     assert plan.levels == 4 * (3 + 3 + 2)
-    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == (20, 3, 3)
+    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == ({"base": 20}, {"base": 3}, 3)
     assert 0 < plan.seconds < 60
     assert list(tmp_path.iterdir()) == []
 
@@ -21,7 +21,7 @@ def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
 def test_lengths_in_epochs_are_those_of_the_training_set(tmp_path):
     config = tiny.config(train=tiny.train(duration="2ep", eval_every="1ep"))
     plan = plan_study(config, results_dir=tmp_path)
-    assert (plan.steps_per_level, plan.evaluations_per_level) == (2 * (150 // 30), 2)
+    assert (plan.steps_per_level, plan.evaluations_per_level) == ({"base": 10}, {"base": 2})
 
 
 def test_a_finished_study_has_nothing_to_do(finished, finished_config):
