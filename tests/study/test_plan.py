@@ -13,7 +13,11 @@ def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
     plan = plan_study(config, results_dir=tmp_path / "results", workers=3)
     assert plan.cells == plan.unfinished == cells(config)
     assert plan.levels == 4 * (3 + 3 + 2)
-    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == ({"base": 20}, {"base": 3}, 3)
+    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == (
+        {"base": 20},
+        {"base": 3},
+        3,
+    )
     assert 0 < plan.seconds < 60
     assert list(tmp_path.iterdir()) == []
 
