@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import torch
@@ -247,23 +248,24 @@ def _replaced(config: Any, changes: dict[str, Any], prefix: str) -> Any:
             if not isinstance(value, dict):
                 raise ConfigError(f"{prefix}{key}", value, "settings by name")
             value = _replaced(old, value, f"{prefix}{key}.")
-        elif not _fits(value, hints[key]):
-            kinds = get_args(hints[key]) or [hints[key]]
-            allowed = ", ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-            raise ConfigError(f"{prefix}{key}", value, allowed.replace("NoneType", "null"))
+        else:
+            value = _typed(f"{prefix}{key}", value, hints[key])
         new[key] = value
     return dataclasses.replace(config, **new)
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value from a YAML file is of the type `hint`."""
+def _typed(setting: str, value: Any, hint: Any) -> Any:
+    """A value from a YAML file as the type `hint`, which text such as 1e-3 may stand for."""
+    kinds = get_args(hint) or (hint,)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--value", type=hint)
     try:
-        parser.parse_object({"value": value})
-    except ArgumentError:
-        return False
-    return True
+        if value is None and NoneType not in kinds:  # which the parser takes for "not given"
+            raise ArgumentError(None, "none")
+        return parser.parse_object({"value": value}).value
+    except ArgumentError as error:
+        allowed = ", ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+        raise ConfigError(setting, value, allowed.replace("NoneType", "null")) from error
 
 
 def _check_scheme(setting: str, spec: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,14 @@ def cells(config: StudyConfig) -> list[Cell]:
                     name = _name(own, init, seed, branch, draw)
                     found.append(Cell(variant, init, seed, branch, draw, levels, name, needs))
     return found
+
+
+def once(cells: Iterable[Cell]) -> list[Cell]:
+    """The first cell of each name: variants that prune or rewind otherwise share a baseline."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.name, cell)
+    return list(first.values())
 
 
 def shared_settings(config: StudyConfig) -> dict[str, Any]:

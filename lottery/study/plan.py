@@ -17,7 +17,7 @@ from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.schedule import keep_counts
 from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
-from lottery.study.grid import DENSE, Cell, cells
+from lottery.study.grid import DENSE, Cell, cells, once
 from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
@@ -61,7 +61,7 @@ def plan_study(
     grid = cells(config)
     finished = set[tuple[str, int]]()
     if fresh:
-        todo = grid
+        todo = once(grid)
     else:
         with opened(results_dir, config.name) as results:
             store = StudyStore(results.folder, config.name)
@@ -100,7 +100,7 @@ def plan_study(
         at_once = max(at_once, stack)
         seconds += float(np.interp(missing, measured, costs).sum())
     seconds /= max(1, min(workers, len(todo)))
-    return Plan(grid, todo, levels, total, steps, evaluations, at_once, seconds)
+    return Plan(once(grid), todo, levels, total, steps, evaluations, at_once, seconds)
 
 
 def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, stack: int) -> float:

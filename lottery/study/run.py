@@ -19,7 +19,7 @@ from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import ClusterConfig, StudyConfig
 from lottery.study.executors import Execute, run_here, run_local
-from lottery.study.grid import cells
+from lottery.study.grid import TICKET, cells, once
 from lottery.study.manifest import describe_run
 from lottery.study.progress import Progress
 from lottery.study.remote import LEVELS, Results, opened
@@ -118,6 +118,9 @@ def run_study(
             names = [cell.name for cell in store.unfinished(grid)]
             results.pull_cells(names, LEVELS if on_cluster else "*")
         todo = store.unfinished(grid)
+        if config.diagnostics.record and (todo or store.lacks_rows(config, grid)):
+            tickets = [cell for cell in cells(store.joined(config)) if cell.branch == TICKET]
+            results.pull_cells([cell.name for cell in tickets], LEVELS)  # their masks are compared
         run = describe_run(device, workers, dataset.sha256)
         if on_cluster:
             run |= {"executor": executor, "nodes": nodes}
@@ -129,7 +132,7 @@ def run_study(
         started = time.perf_counter()
         ended: list[str] = []
         try:
-            with Progress(grid, todo, steps, quiet=quiet) as progress:
+            with Progress(once(grid), todo, steps, quiet=quiet) as progress:
 
                 def note(event: Event) -> None:
                     if not on_cluster:
@@ -152,8 +155,8 @@ def run_study(
             else:  # an interruption may come between a level and its event
                 for task in tasks:
                     results.push(Event(task.cell, "done"))
-            if tasks or store.lacks_rows(grid):
-                store.write_tables(config, grid)
+            if tasks or store.lacks_rows(config, grid):
+                store.write_tables(config)
             if tasks:
                 run["seconds"] = round(time.perf_counter() - started, 1)
                 run["cells_computed"] = len(ended)

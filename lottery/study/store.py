@@ -15,6 +15,7 @@ committed elsewhere) stays.
 """
 
 import contextlib
+import dataclasses
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,9 +28,10 @@ from filelock import FileLock, Timeout
 from lottery.errors import ConfigError, StoreError
 from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import BASE, StudyConfig
-from lottery.study.grid import GRID, Cell, shared_settings
+from lottery.study.grid import GRID, Cell, once, shared_settings
+from lottery.study.grid import cells as cells_of
 from lottery.study.manifest import append_run
-from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, read_table
+from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, places, read_table
 
 _ALWAYS = GRID - {"variants"}
 """Settings that every study.yaml has; the first ones were written without variants."""
@@ -82,9 +84,11 @@ class StudyStore:
     def check_settings(self, config: StudyConfig) -> None:
         """Raise ConfigError if what is in the folder was made with other settings."""
         before = self._config()
-        old, new = _flat(before), _flat(shared_settings(config))
-        old |= _variants(before) if before else {}
-        new |= _variants(config.to_dict())
+        if not before:
+            return
+        # A setting that was not there when the folder was made had what is now its default.
+        old = _flat(shared_settings(StudyConfig())) | _flat(before) | _variants(before)
+        new = _flat(shared_settings(config)) | _variants(config.to_dict())
         for setting, value in new.items():
             if old.get(setting, value) != value:
                 raise ConfigError(
@@ -94,20 +98,33 @@ class StudyStore:
                     "give this variant a name (--name) or a place (--results-dir) of its own, "
                     "or replace the old results (--fresh)",
                 )
+        self.joined(config)
+
+    def joined(self, config: StudyConfig) -> StudyConfig:
+        """The configuration with the grid of all runs so far, and of this one.
+
+        Raises ConfigError if they cannot be one study, as when two variants are the same.
+        """
+        old = self._config()
+        if not old:
+            return config
+        variants: dict[str, Any] = {}
+        if old.get("variants") or config.variants:
+            variants = (old.get("variants") or {BASE: {}}) | (config.variants or {BASE: {}})
+        now = dataclasses.asdict(config.controls)
+        draws = {k: max(n, now[k]) for k, n in old["controls"].items() if k != "levels"}
+        return dataclasses.replace(
+            config,
+            inits=list(dict.fromkeys([*old["inits"], *config.inits])),
+            seeds=sorted({*old["seeds"], *config.seeds}),
+            levels=max(old["levels"], config.levels),
+            variants=variants,
+            controls=dataclasses.replace(config.controls, **draws),
+        )
 
     def write_config(self, config: StudyConfig) -> None:
         """Keep the resolved configuration; its grid is joined with that of earlier runs."""
-        values, old = config.to_dict(), self._config()
-        if old:
-            values["inits"] = list(dict.fromkeys([*old["inits"], *values["inits"]]))
-            values["seeds"] = sorted({*old["seeds"], *values["seeds"]})
-            values["levels"] = max(old["levels"], values["levels"])
-            if old.get("variants") or values["variants"]:
-                both = (old.get("variants") or {BASE: {}}, values["variants"] or {BASE: {}})
-                values["variants"] = both[0] | both[1]
-            for control, draws in old["controls"].items():
-                if control != "levels":
-                    values["controls"][control] = max(draws, values["controls"][control])
+        values = self.joined(config).to_dict()
         self._write("study.yaml", yaml.safe_dump(values, sort_keys=False))
 
     def _config(self) -> dict[str, Any]:
@@ -148,7 +165,8 @@ class StudyStore:
     def unfinished(self, cells: Iterable[Cell]) -> list[Cell]:
         """Cells still to be run: neither on this disk nor in the tables, or needed by such a cell.
 
-        A control needs its ticket's masks, which only the disk has.
+        A control needs its ticket's masks, which only the disk has. Of cells that share a name one
+        is run for all.
         """
         cells = list(cells)
         on_disk = {cell.name for cell in cells if self.cell(cell.name).has(cell.levels)}
@@ -157,37 +175,41 @@ class StudyStore:
             cell.name
             for cell in cells
             if cell.name not in on_disk
-            and not all((cell.name, level) in in_table for level in cell.levels)
+            and not all((cell.variant, cell.name, level) in in_table for level in cell.levels)
         }
         needed = {cell.needs for cell in cells if cell.name in missing} - on_disk
-        return [cell for cell in cells if cell.name in missing or cell.name in needed]
+        return [cell for cell in once(cells) if cell.name in missing or cell.name in needed]
 
-    def lacks_rows(self, cells: Iterable[Cell]) -> bool:
-        """Whether a finished level on this disk is not in the tables."""
+    def lacks_rows(self, config: StudyConfig, cells: Iterable[Cell]) -> bool:
+        """Whether a finished level on this disk is not in the tables, or diagnostics have none."""
+        if config.diagnostics.record and not (self.root / DIAGNOSTICS).exists():
+            return True
         on_disk = {
-            (cell.name, level) for cell in cells for level in self.cell(cell.name).finished_levels()
+            (cell.variant, cell.name, level)
+            for cell in cells
+            for level in self.cell(cell.name).finished_levels()
         }
         return not on_disk <= self._tabulated()
 
-    def _tabulated(self) -> set[tuple[str, int]]:
-        """Cell and level of each row that all three tables have."""
-        found = []
-        for name in TABLES:
-            table = read_table(self.root / name)
-            found.append(set(zip(table["cell"], table["level"], strict=True)))
-        return set.intersection(*found)
+    def _tabulated(self) -> set[tuple[str, str, int]]:
+        """Place (`tables.places`) of each row that all three tables have."""
+        return set.intersection(*(set(places(read_table(self.root / name))) for name in TABLES))
 
-    def write_tables(self, config: StudyConfig, cells: Iterable[Cell]) -> None:
-        """Put the records on this disk into the tables."""
-        pairs = [(cell, self.cell(cell.name)) for cell in cells]
+    def write_tables(self, config: StudyConfig) -> None:
+        """Put the records on this disk into the tables, those of earlier runs' cells too.
+
+        Overlaps between seeds are thus over all of the study's seeds, not over one run's.
+        """
+        config = self.joined(config)
+        pairs = [(cell, self.cell(cell.name)) for cell in cells_of(config)]
         for table, rows in assemble(config, pairs).items():
             merge(self.root / table, rows)
 
     def rows(self, cells: Iterable[Cell]) -> pd.DataFrame:
         """Rows of levels.csv for these cells and their levels."""
         table = read_table(self.root / "levels.csv")
-        wanted = {(cell.name, level) for cell in cells for level in cell.levels}
-        return table[[key in wanted for key in zip(table["cell"], table["level"], strict=True)]]
+        wanted = {(cell.variant, cell.name, level) for cell in cells for level in cell.levels}
+        return table[[place in wanted for place in places(table)]]
 
 
 def _variants(config: dict[str, Any]) -> dict[str, Any]:

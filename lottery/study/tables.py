@@ -28,7 +28,7 @@ Rows = list[dict[str, Any]]
 def read_table(path: Path) -> pd.DataFrame:
     """A table as it was written; without rows if it is not there."""
     if not path.exists():
-        return pd.DataFrame({"cell": [], "level": []})
+        return pd.DataFrame({"variant": [], "cell": [], "level": []})
     try:
         if path.suffix == ".csv":
             as_text = dict.fromkeys(TEXT, "str")
@@ -85,12 +85,17 @@ def assemble(config: StudyConfig, cells: Iterable[tuple[Cell, CellStore]]) -> di
     return rows
 
 
+def places(table: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Variant, cell and level of each row; variants may share a baseline's cell."""
+    return list(zip(table["variant"], table["cell"], table["level"], strict=True))
+
+
 def merge(path: Path, rows: Rows) -> None:
-    """Write the table at `path` with `rows` in place of older ones of the same cells and levels."""
+    """Write the table at `path` with `rows` in place of older ones of the same places."""
     old, new = read_table(path), pd.DataFrame(rows)
     if len(new):
-        fresh = set(zip(new["cell"], new["level"], strict=True))
-        old = old[[key not in fresh for key in zip(old["cell"], old["level"], strict=True)]]
+        fresh = set(places(new))
+        old = old[[place not in fresh for place in places(old)]]
     parts = [part for part in (old, new) if len(part)]
     if not parts:
         return

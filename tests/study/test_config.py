@@ -63,6 +63,13 @@ def test_a_variant_is_the_study_with_some_settings_changed():
     assert tiny.config().variant_names == ["base"]
 
 
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    """As lr: 1e-3 in a file that another program wrote or read."""
+    texts = {"train": {"lr": "1e-3", "batch_size": "40"}, "prune": {"biases": "true"}}
+    odd = tiny.config(variants={"odd": texts}).variant("odd")
+    assert (odd.train.lr, odd.train.batch_size, odd.prune.biases) == (0.001, 40, True)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -72,7 +79,9 @@ def test_a_variant_is_the_study_with_some_settings_changed():
         ),
         ({"train": {"rate": 1}}, "variants.odd: train.rate is not a setting; allowed: duration,"),
         ({"train": {"lr": "fast"}}, "variants.odd: train.lr is 'fast'; allowed: float"),
-        ({"train": {"lr": -1}}, "variants.odd: train.lr is -1; allowed: a number above 0"),
+        ({"train": {"lr": None}}, "variants.odd: train.lr is None; allowed: float"),
+        ({"model": None}, "variants.odd: model is None; allowed: str"),
+        ({"train": {"lr": -1}}, "variants.odd: train.lr is -1.0; allowed: a number above 0"),
         ({"prune": {"output_rate": "x"}}, "prune.output_rate is 'x'; allowed: float, null"),
         ({"prune": {"scope": "net"}}, "prune.scope is 'net'; allowed: layer, global"),
         ({"prune": 3}, "variants.odd: prune is 3; allowed: settings by name"),

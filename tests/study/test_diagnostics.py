@@ -4,7 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from pandas.testing import assert_frame_equal
+from pandas.testing import assert_frame_equal, assert_series_equal
 
 from lottery import DiagnosticsConfig, RewindConfig
 from lottery.diagnostics.weights import jaccard
@@ -142,6 +142,36 @@ def test_an_only_seed_has_no_overlap_with_others(tmp_path):
     table = pd.read_parquet(folder / "diagnostics.parquet")
     assert "overlap_other_seeds" not in set(table["quantity"])
     assert "overlap_chance" in set(table["quantity"])
+
+
+def overlaps(folder):
+    table = pd.read_parquet(folder / "diagnostics.parquet")
+    found = table[table["quantity"] == "overlap_other_seeds"]
+    return found.set_index(["init", "seed", "level", "layer"])["value"].sort_index()
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_overlaps_do_not_depend_on_which_seeds_were_run_when(url, tmp_path):
+    def run(place, **settings):
+        where = tmp_path / place
+        config = recorded(inits=["xavier_normal"], levels=2, **settings)
+        tiny.run_here(config, f"file://{where}" if url else where)
+        return where / "tiny"
+
+    whole = overlaps(run("whole", seeds=[0, 1, 2]))
+    run("parts", seeds=[0])
+    grown = run("parts", seeds=[1, 2])
+    assert_series_equal(overlaps(grown), whole)
+    run("parts", seeds=[1], controls=ControlsConfig(retrain=1, reinit=1, levels=[2]))
+    assert_series_equal(overlaps(grown), whole)
+
+
+def test_a_study_finished_without_gains_its_overlaps(run, tmp_path):
+    config, folder = run
+    tiny.run_here(tiny.config(controls=config.controls), tmp_path)
+    again = tiny.run_here(config, tmp_path)
+    assert again.computed == 0
+    assert_series_equal(overlaps(again.folder), overlaps(folder))
 
 
 def test_there_is_no_table_unless_asked_for(finished):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lottery.errors import ConfigError
-from lottery.study import cells, plan_study, run_study
+from lottery.study import ControlsConfig, cells, plan_study, run_study
 from tests import tiny
 
 
@@ -13,11 +13,8 @@ def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
     plan = plan_study(config, results_dir=tmp_path / "results", workers=3)
     assert plan.cells == plan.unfinished == cells(config)
     assert plan.levels == 4 * (3 + 3 + 2)
-    assert (plan.steps_per_level, plan.evaluations_per_level, plan.workers) == (
-        {"base": 20},
-        {"base": 3},
-        3,
-    )
+    assert plan.workers == 3
+    assert (plan.steps_per_level, plan.evaluations_per_level) == ({"base": 20}, {"base": 3})
     assert 0 < plan.seconds < 60
     assert list(tmp_path.iterdir()) == []
 
@@ -25,7 +22,18 @@ def test_a_plan_of_nothing_done_yet_has_everything_and_writes_nothing(tmp_path):
 def test_lengths_in_epochs_are_those_of_the_training_set(tmp_path):
     config = tiny.config(train=tiny.train(duration="2ep", eval_every="1ep"))
     plan = plan_study(config, results_dir=tmp_path)
-    assert (plan.steps_per_level, plan.evaluations_per_level) == ({"base": 10}, {"base": 2})
+    assert plan.steps_per_level == {"base": 2 * (150 // 30)}
+    assert plan.evaluations_per_level == {"base": 2}
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_baseline_that_variants_share_is_planned_once(fresh, tmp_path):
+    variants = {"base": {}, "half": {"prune": {"output_rate": 0.4}}}
+    controls = ControlsConfig(dense=True)
+    config = tiny.config(variants=variants, controls=controls, seeds=[0], inits=["xavier_normal"])
+    plan = plan_study(config, results_dir=tmp_path, fresh=fresh)
+    assert [cell.branch for cell in plan.unfinished] == ["ticket", "ticket", "dense"]
+    assert (plan.levels, plan.steps) == (9, 180)
 
 
 def test_a_finished_study_has_nothing_to_do(finished, finished_config):

@@ -192,6 +192,33 @@ def test_a_variant_has_the_numbers_of_a_study_with_its_settings(tmp_path):
         assert_frame_equal(own.drop(columns=apart), alone.drop(columns=apart))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_variants_share_a_baseline_that_is_trained_once(workers, tmp_path):
+    half = {"prune": {"output_rate": 0.4}}
+    both = tiny.config(
+        variants={"base": {}, "half": half},
+        controls=ControlsConfig(dense=True),
+        seeds=[0],
+        inits=["xavier_normal"],
+    )
+    result = run(both, tmp_path, workers=workers)
+    assert result.computed == 3
+    rows = result.levels[result.levels["branch"] == "dense"]
+    assert rows["cell"].nunique() == 1
+    assert rows["variant"].tolist() == ["base"] * 3 + ["half"] * 3
+    # A run with one variant leaves the other's rows in place, and adds its baselines to both.
+    more = run(replace(both, variants={"half": half}, seeds=[0, 1]), tmp_path, workers=workers)
+    assert set(more.levels["variant"]) == {"half"}
+    assert run(both, tmp_path).computed == 0
+    table = pd.read_csv(tmp_path / "tiny" / "levels.csv")
+    assert table.groupby(["variant", "branch"]).size().to_dict() == {
+        ("base", "dense"): 6,
+        ("base", "ticket"): 3,
+        ("half", "dense"): 6,
+        ("half", "ticket"): 6,
+    }
+
+
 def test_a_second_run_computes_nothing(finished, finished_config, tmp_path, steps):
     shutil.copytree(finished.folder, tmp_path / "tiny")
     files = [path for path in (tmp_path / "tiny").rglob("*.*") if path.is_file()]

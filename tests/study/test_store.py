@@ -10,6 +10,7 @@ from lottery.pruning.schedule import PruneConfig
 from lottery.study import ClusterConfig, ControlsConfig, cells, run_study
 from lottery.study.store import TABLES, StudyStore
 from lottery.study.tables import read_table
+from lottery.tickets.imp import RewindConfig
 from tests import tiny
 
 
@@ -111,6 +112,22 @@ def test_a_setting_that_older_results_do_not_know_is_no_difference(copy, finishe
         pass
 
 
+def test_a_setting_that_older_results_do_not_know_had_its_default(copy, finished_config):
+    values = yaml.safe_load((copy.root / "study.yaml").read_text())
+    del values["rewind"]["init"]
+    (copy.root / "study.yaml").write_text(yaml.safe_dump(values))
+    rewind = RewindConfig(init="torch_default")
+    other = replace(finished_config, rewind=rewind, controls=ControlsConfig())
+    with pytest.raises(ConfigError, match=r"rewind\.init is 'torch_default'; allowed: None, with"):
+        copy.check_settings(other)
+
+
+def test_a_variant_is_not_added_under_a_second_name(copy, finished_config):
+    twin = replace(finished_config, variants={"again": {"train": {"lr": 0.01}}})
+    with pytest.raises(ConfigError, match=r"variants\.again is .*differ from those of base"):
+        copy.check_settings(twin)
+
+
 def test_fresh_removes_what_was_made_and_nothing_else(copy, finished_config):
     (copy.root / "README.md").write_text("by hand")
     with copy.open(replace(finished_config, train=tiny.train(lr=0.5)), fresh=True):
@@ -202,9 +219,9 @@ def test_a_missing_level_is_work_unless_the_table_has_it(copy, finished_config):
 
 def test_tables_made_again_are_the_same_byte_for_byte(copy, tables_only, finished_config):
     before = contents(copy)
-    copy.write_tables(finished_config, cells(finished_config))
+    copy.write_tables(finished_config)
     assert contents(copy) == before
-    tables_only.write_tables(finished_config, cells(finished_config))
+    tables_only.write_tables(finished_config)
     assert contents(tables_only) == before
 
 
@@ -212,7 +229,7 @@ def test_tables_can_be_made_from_the_cells_alone(copy, finished_config):
     before = contents(copy)
     for name in TABLES:
         (copy.root / name).unlink()
-    copy.write_tables(finished_config, cells(finished_config))
+    copy.write_tables(finished_config)
     assert contents(copy) == before
 
 
@@ -222,14 +239,14 @@ def test_rows_on_this_disk_replace_those_of_the_table(copy, finished_config):
     table = pd.read_csv(path)
     table["test_accuracy"] = 0.0
     table.to_csv(path, index=False)
-    copy.write_tables(finished_config, cells(finished_config))
+    copy.write_tables(finished_config)
     assert path.read_bytes() == before
 
 
 def test_a_study_without_any_level_has_no_tables(tmp_path, finished_config):
     store = StudyStore(tmp_path, "tiny")
     store.root.mkdir()
-    store.write_tables(finished_config, cells(finished_config))
+    store.write_tables(finished_config)
     assert len(store.rows(cells(finished_config))) == 0
     assert list(store.root.iterdir()) == []
 
