@@ -21,8 +21,8 @@ UNDECIDED, NOT_TESTED = "undecided at this n", "not tested"
 
 Scope: TypeAlias = Literal["protocol", "original", "replication", "variants"]
 """Which variants of a study a claim is put to: `protocol`, the one called base; `original`, that
-and the one called original; `replication`, original alone; `variants`, original and the others
-together."""
+and those called original and corrected; `replication`, original alone; `variants`, original and the
+others together."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ class Verdict:
     """reproduced, not reproduced, undecided at this n, or not tested."""
     note: str = ""
     """What is missing, or in what the study differs from the publication."""
+    reduced: tuple[str, ...] = ()
+    """Models of reduced width that the figure comes from: it is of another scale."""
     measure: Measure | None = field(default=None, compare=False)
     """Our figure, its values per seed and their rows; None where not tested."""
 
