@@ -201,6 +201,17 @@ def test_the_study_judged_is_compared_and_no_other_of_its_network(paper):
     assert verdict.verdict == REPRODUCED
 
 
+def test_each_network_is_held_against_its_own_published_length(paper):
+    """LeNet at 5,000 steps as published, Conv-6 at 750 where 4,167 were."""
+    verdict = next(
+        v
+        for v in judge(paper.assign(steps=5_000), conv6("(width=0.25)").assign(steps=750))
+        if v.claim.id == "stfwn-lenet-conv6"
+    )
+    assert "; 750 steps a level, published with 4,167" in verdict.note
+    assert "5,000" not in verdict.note
+
+
 def test_networks_are_not_compared_across_protocols(paper):
     """Under the protocol of 2020 there is a LeNet, but no Conv-6."""
     original = paper.assign(variant="original")

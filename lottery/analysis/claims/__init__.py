@@ -15,7 +15,7 @@ from lottery.analysis.claims.lottery import lottery_claims
 from lottery.analysis.claims.measures import Measure, Missing
 from lottery.analysis.claims.original import original_claims
 from lottery.analysis.claims.protocol import protocol_claims
-from lottery.analysis.claims.verdicts import NOT_TESTED, Claim, Verdict
+from lottery.analysis.claims.verdicts import NOT_TESTED, SCALE, Claim, Verdict
 from lottery.analysis.endpoints import is_reduced, network
 from lottery.errors import ConfigError
 
@@ -90,15 +90,16 @@ def _notes(claim: Claim, measure: Measure, reduced: Sequence[str]) -> Iterator[s
     """In what the study differs from the publication, as far as its table says."""
     rows = measure.rows
     if reduced:
-        yield f"at another scale: {', '.join(reduced)}"
+        yield f"{SCALE}: {', '.join(reduced)}"
     apart = np.abs(np.log(rows["weights_remaining"] / rows["asked"])) > np.log(OFF)
     for asked, level in rows[apart].groupby("asked")["weights_remaining"]:
         yield f"at {100 * level.mean():.3g} % of the weights for {100 * float(asked):g} %"
-    steps = sorted(set(rows["steps"]))
-    if claim.steps and any(abs(step / claim.steps - 1) > 0.1 for step in steps):
-        listed = ", ".join(f"{step:,}" for step in steps)
-        yield f"{listed} steps a level, published with {claim.steps:,}"
+    for name, steps in rows["steps"].groupby(rows["model"].map(network), sort=False):
+        published = claim.steps.get(str(name))
+        if published and any(abs(step / published - 1) > 0.1 for step in steps):
+            listed = ", ".join(f"{step:,}" for step in sorted(set(steps)))
+            yield f"{listed} steps a level, published with {published:,}"
     stops = rows.loc[rows["column"] == "early_stop_step", "value"].astype("int64")
     spacing = int(np.gcd.reduce(stops)) if len(stops) else 0
-    if spacing > COARSE * min(steps):
+    if spacing > COARSE * rows["steps"].min():
         yield f"early stop read off every {spacing:,} steps"

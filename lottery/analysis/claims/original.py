@@ -121,6 +121,6 @@ def _claim(
         rule=rule,
         measure=measure,
         scope="original",
-        steps=STEPS[network],
+        steps=STEPS,
         others=others,
     )

@@ -6,7 +6,7 @@ where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, a
 this n* otherwise. Where the tables lack what it takes, it is *not tested*.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -17,6 +17,8 @@ from lottery.analysis.claims.measures import Measure, Measurer
 from lottery.analysis.statistics import Interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+SCALE = "at another scale"
+"""How the note begins that names reduced models."""
 UNDECIDED, NOT_TESTED = "undecided at this n", "not tested"
 
 Scope: TypeAlias = Literal["protocol", "original", "replication", "variants"]
@@ -95,8 +97,8 @@ class Claim:
     """In the unit of the measure."""
     measure: Measurer
     scope: Scope = "protocol"
-    steps: int | None = None
-    """Training steps per level in the publication, if the claim depends on them."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Training steps per level in the publication, by network."""
     others: bool = False
     """Whether it compares networks, and so needs tables of other studies too."""
 
