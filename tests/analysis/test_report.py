@@ -17,6 +17,7 @@ from lottery.analysis.report import compose, write
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.html import page
 from lottery.analysis.report.study import load
+from lottery.errors import StoreError
 from lottery.study import StudyConfig
 from tests.analysis.synthetic import write_study
 
@@ -354,6 +355,25 @@ def test_variants_are_compared_with_the_first(tmp_path):
     assert "`changed` (prune.scope: global)" in section(text, "Protocol")
 
 
+@pytest.mark.parametrize("late", [["changed"], ["original"], ["original", "changed"]])
+def test_variants_that_have_no_tickets_yet_do_not_stop_a_report(tmp_path, late):
+    folder = planted(tmp_path / "results", draws={"ticket": 1, "dense": 1}, levels=1)
+    variants(folder)
+    table = pd.read_csv(folder / "levels.csv")
+    torn = table[~table["variant"].isin(late) | (table["branch"] == "dense")]
+    torn.to_csv(folder / "levels.csv", index=False)
+    markdown, _ = write(folder, tmp_path / "results", tmp_path / "plots")
+    assert "nan" not in markdown.read_text()
+    assert ("accuracy_by_variant" in markdown.read_text()) == (len(late) == 1)
+
+
+def test_a_configuration_that_is_cut_short_is_named(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    (folder / "study.yaml").write_text("model: lenet_300_100\n")
+    with pytest.raises(StoreError, match=r"study\.yaml has no setting data, validation, train"):
+        load(folder)
+
+
 def test_verdicts_in_the_short_answer_are_those_of_the_table():
     text = compose(load("lenet", RESULTS), [])
     verdicts = section(text, "Published claims and verdicts")
@@ -417,7 +437,7 @@ def test_a_control_whose_ticket_is_missing_is_not_compared(tmp_path):
     ticket, late = table["branch"] == "ticket", table["level"] == 2
     of_one = (table["init"] == SCHEMES[0]) & (table["branch"] == "reinit")
     torn = table[~(ticket & late & (table["init"] == SCHEMES[0]))]
-    torn = torn[(torn["branch"] != "reinit") | of_one]
+    torn = torn[(torn["branch"] != "reinit") | of_one[torn.index]]
     torn.to_csv(folder / "levels.csv", index=False)
     rows = section(compose(load(folder), []), "Tickets against their controls").splitlines()
     last = next(line for line in rows if line.startswith("| 2 | "))
