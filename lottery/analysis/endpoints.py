@@ -62,6 +62,15 @@ def network(model: str) -> str:
     return parse_spec(model, "model")[0]
 
 
+def is_reduced(model: str) -> bool:
+    """Whether a model has other than its full width.
+
+    >>> is_reduced("conv6(width=0.25)"), is_reduced("lenet_300_100(negative_slope=0.05)")
+    (True, False)
+    """
+    return bool(parse_spec(model, "model")[2].get("width", 1) != 1)
+
+
 def levels_above(levels: pd.DataFrame, density: float) -> list[int]:
     """Pruned levels whose tickets keep at least `density` of the weights, on average."""
     tickets = levels[(levels["branch"] == "ticket") & (levels["level"] > 0)]

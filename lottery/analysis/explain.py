@@ -99,27 +99,42 @@ def conclusion(table: pd.DataFrame) -> str:
         return "No diagnostic was recorded at the levels in question."
     quantities = table["quantity"].nunique()
     schemes, seeds = table["schemes"].max(), table["seeds"].max()
-    grounds = f"{schemes} schemes × {seeds} seeds, Holm-corrected over {table['p'].count()} tests"
-    found = table[table["verdict"] == "explains"].copy()
+    cells = f"{schemes} {'scheme' if schemes == 1 else 'schemes'} × {seeds} "
+    cells += "seed" if seeds == 1 else "seeds"
+    grounds = f"{cells}, Holm-corrected over {table['p'].count()} tests"
+    found = table[table["verdict"] == "explains"]
     if found.empty:
         best = table.loc[table["rho"].abs().idxmax()] if table["rho"].notna().any() else None
         nearest = ""
         if best is not None:
             nearest = (
                 f" The strongest is {_words(best['quantity'])} against {best['endpoint']}: "
-                f"ρ = {best['rho']:+.2f}, p = {best['p']:.2g}, corrected {best['holm_p']:.2g}."
+                f"ρ = {_signed(best['rho'])}, p = {best['p']:.2g}, corrected {best['holm_p']:.2g}."
             )
+        along = table.loc[table["verdict"] == "goes along", "quantity"].nunique()
+        beside = (
+            f" Of these {along} {'goes' if along == 1 else 'go'} along with it." if along else ""
+        )
         none = f"None of {quantities} diagnostics is shown to explain robustness ({grounds})."
-        return none + nearest + _too_small(table)
-    parts = []
+        return none + beside + nearest + _too_small(table)
+    explained = found["quantity"].nunique()
+    verb = "explains" if explained == 1 else "explain"
+    return f"{explained} of {quantities} diagnostics {verb} robustness ({grounds})."
+
+
+def strongest(table: pd.DataFrame, most: int = 3) -> dict[str, list[str]]:
+    """By endpoint, the diagnostics that explain it, the strongest first and at most so many."""
+    found = table[table["verdict"] == "explains"]
+    texts = {}
     for endpoint, rows in found.groupby("endpoint", sort=False):
         order = rows["rho"].abs().sort_values(ascending=False).index
-        named = [
-            f"{_words(row.quantity)} (ρ = {row.rho:+.2f}, R² in an unseen scheme {row.r2:.2f})"
-            for row in rows.loc[order].itertuples()
+        texts[str(endpoint)] = [
+            f"{_words(row.quantity)}, ρ = {_signed(row.rho)}, R² in an unseen scheme {row.r2:.2f}"
+            for row in rows.loc[order[:most]].itertuples()
         ]
-        parts.append(f"{endpoint} by {', '.join(named)}")
-    return f"Explained are: {'; '.join(parts)} ({grounds})."
+        if len(order) > most:
+            texts[str(endpoint)].append(f"{len(order) - most} more")
+    return texts
 
 
 def _too_small(table: pd.DataFrame) -> str:
@@ -185,6 +200,10 @@ def _verdict(row: object) -> str:
     if not holm_p < SIGNIFICANT:
         return "not shown"
     return "explains" if r2 > 0 else "goes along"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _words(quantity: str) -> str:

@@ -167,6 +167,7 @@ def _wilcoxon_p(values: np.ndarray) -> float:
     """Rounded first: accuracies are multiples of 1/10,000, so ties are real and must stay ties."""
     if len(values) < 2:
         return np.nan
-    if not values.any():
+    rounded = np.round(values, 12)
+    if not rounded.any():
         return 1.0
-    return float(stats.wilcoxon(np.round(values, 12), method="auto").pvalue)
+    return float(stats.wilcoxon(rounded, method="auto").pvalue)

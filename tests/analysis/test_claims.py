@@ -172,6 +172,8 @@ def test_a_network_of_reduced_width_is_marked():
     by_id = {v.claim.id: v for v in judge(conv6("(width=0.25)"))}
     assert by_id["fc19-conv6-higher"].note.startswith("at another scale: conv6(width=0.25)")
     assert by_id["fc19-conv6-higher"].model == "conv6(width=0.25)"
+    assert by_id["fc19-conv6-higher"].reduced == ("conv6(width=0.25)",)
+    assert {v.reduced for v in judge(conv6())} == {()}
 
 
 def test_a_level_far_from_the_published_one_is_named():
@@ -188,6 +190,40 @@ def test_networks_are_compared_across_studies(paper):
     other_variant = conv6(gain=0.2).assign(variant="original")
     mixed = pd.concat([suffering, other_variant])
     assert verdicts(paper, mixed)["stfwn-lenet-conv6"] == REPRODUCED
+
+
+def test_the_study_judged_is_compared_and_no_other_of_its_network(paper):
+    """Another LeNet study, first by name, loses ten points at every pruned level."""
+    losing = planted.levels(lambda level, **_: 0.98 - 0.1 * (level > 0), study="a", noise=1e-4)
+    others = pd.concat([losing, conv6(gain=-0.05)])
+    verdict = next(v for v in judge(paper, others) if v.claim.id == "stfwn-lenet-conv6")
+    assert set(verdict.measure.rows["study"]) == {"planted", "conv"}
+    assert verdict.verdict == REPRODUCED
+
+
+def test_each_network_is_held_against_its_own_published_length(paper):
+    """LeNet at 5,000 steps as published, Conv-6 at 750 where 4,167 were."""
+    verdict = next(
+        v
+        for v in judge(paper.assign(steps=5_000), conv6("(width=0.25)").assign(steps=750))
+        if v.claim.id == "stfwn-lenet-conv6"
+    )
+    assert "; 750 steps a level, published with 4,167" in verdict.note
+    assert "5,000" not in verdict.note
+
+
+def test_networks_are_not_compared_across_protocols(paper):
+    """Under the protocol of 2020 there is a LeNet, but no Conv-6."""
+    original = paper.assign(variant="original")
+    assert verdicts(original, conv6())["stfwn-lenet-conv6"] == NOT_TESTED
+    both = conv6(gain=-0.1).assign(variant="original")
+    assert verdicts(original, both)["stfwn-lenet-conv6"] == REPRODUCED
+
+
+def test_conclusions_of_2020_are_put_to_their_protocol_and_to_the_corrected_one():
+    frame = planted.levels(variants=["original", "relu", "corrected"], noise=1e-4)
+    put = [v.variant for v in judge(frame) if v.claim.id == "stfwn-alike"]
+    assert put == ["original", "corrected"]
 
 
 def test_a_scheme_that_is_better_breaks_alikeness():

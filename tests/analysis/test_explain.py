@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lottery.analysis.explain import COLUMNS, conclusion, explain
+from lottery.analysis.explain import COLUMNS, conclusion, explain, strongest
 from lottery.errors import ConfigError
 
 INITS = ("kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform")
@@ -87,9 +87,25 @@ def test_an_explanation_that_was_planted_is_found(planted):
     assert ((found["low"] <= found["rho"]) & (found["rho"] <= found["high"])).all()
     assert (found["r2"] > 0.8).all()
     assert (found["holm_p"] >= found["p"]).all()
-    text = conclusion(planted)
-    assert text.startswith("Explained are: area by init memory (ρ = -")
-    assert "4 schemes × 5 seeds" in text
+    assert conclusion(planted).startswith("1 of 13 diagnostics explains robustness (4 schemes × 5")
+    named = strongest(planted)
+    assert list(named) == ["area", "accuracy at 3.53 %", "accuracy at 1.9 %"]
+    assert all(len(texts) == 1 for texts in named.values())
+    assert named["area"][0].startswith("init memory, ρ = −0.9")
+
+
+def test_the_strongest_explanations_come_first_and_the_others_are_counted(planted):
+    rows = planted[planted["verdict"] == "explains"].iloc[[0] * 5]
+    rows = rows.assign(quantity=list("abcde"), rho=[0.8, -0.95, 0.7, 0.9, -0.75])
+    rows = rows.reset_index(drop=True)
+    assert [text[0] for text in strongest(rows)["area"]] == ["b", "d", "a", "2"]
+
+
+def test_what_goes_along_without_explaining_is_said():
+    table = explain(levels_of(strength()), diagnostics_of(init_memory=strength()))
+    text = conclusion(table.assign(verdict="goes along"))
+    assert "None of 1 diagnostics is shown to explain robustness" in text
+    assert "Of these 1 goes along with it." in text
 
 
 def test_what_was_not_planted_is_not_found():

@@ -204,6 +204,19 @@ def test_critical_densities_are_compared_as_ratios():
     assert percent.values.to_numpy() == pytest.approx(100 * 0.8**6.5)
 
 
+def test_cliffs_that_neither_variant_reaches_say_nothing():
+    """Levels of the late variant end at other weights, so the last ones would give a ratio."""
+    frame = planted.levels(cliff, variants=["original", "late"], last=10)
+    frame.loc[frame["variant"] == "late", "weights_remaining"] **= 0.9
+    with pytest.raises(Missing, match="no level 5 points below unpruned in late or original"):
+        critical_ratio("late", "original", 0.05)(frame[frame["level"] <= 4])
+    one = (frame["init"] != "xavier_normal") | (frame["level"] == 0)
+    reached = frame.assign(test_accuracy=frame["test_accuracy"].where(~one, 0.98))
+    unscaled = critical_ratio("late", "original", 0.05)(frame[frame["init"] == "xavier_normal"])
+    measure = critical_ratio("late", "original", 0.05)(reached)
+    assert measure.values.to_numpy() == pytest.approx(unscaled.values.to_numpy() ** 0.25)
+
+
 def test_a_published_mean_is_compared_with_its_own_uncertainty():
     frame = planted.levels(gain)
     theirs = Moments(96.9, 0.2, 11)
@@ -224,6 +237,7 @@ def test_networks_are_compared_by_their_gain_over_unpruned():
         lambda level, **_: 0.7 - 0.1 * (level > 0), study="conv", model="conv6", seeds=[7, 8, 9]
     )
     small = conv.assign(study="a", model="conv6(width=0.25)", test_accuracy=0.5)
+    lenet["model"] = "lenet_300_100(negative_slope=0.05)"  # no other width
     measure = network_contrast("lenet_300_100", "conv6", 32.8, ACCURACY)(
         pd.concat([lenet, small, conv])
     )

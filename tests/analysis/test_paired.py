@@ -199,3 +199,7 @@ def test_ratios_are_averaged_as_logarithms():
 def test_a_ratio_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="ratio"):
         geometric_interval([0.0, 1.0])
+
+
+def test_what_rounding_leaves_of_no_difference_has_no_rank():
+    assert difference([0.0, 1e-17, -1e-17, 2e-17, 0.0]).wilcoxon_p == 1.0

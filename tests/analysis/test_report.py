@@ -17,6 +17,7 @@ from lottery.analysis.report import compose, write
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.html import page
 from lottery.analysis.report.study import load
+from lottery.errors import StoreError
 from lottery.study import StudyConfig
 from tests.analysis.synthetic import write_study
 
@@ -33,6 +34,7 @@ RUN = {
     "seconds": 3720,
     "cells_computed": 16,
 }
+QUESTION = "Question and short answer"
 LINK = re.compile(r"\[([^\]]*)\]\(#(e\d+)\)")
 NUMBER = re.compile(r"[+−-]?\d[\d,]*\.?\d*(?:e-?\d+)?")
 
@@ -353,6 +355,25 @@ def test_variants_are_compared_with_the_first(tmp_path):
     assert "`changed` (prune.scope: global)" in section(text, "Protocol")
 
 
+@pytest.mark.parametrize("late", [["changed"], ["original"], ["original", "changed"]])
+def test_variants_that_have_no_tickets_yet_do_not_stop_a_report(tmp_path, late):
+    folder = planted(tmp_path / "results", draws={"ticket": 1, "dense": 1}, levels=1)
+    variants(folder)
+    table = pd.read_csv(folder / "levels.csv")
+    torn = table[~table["variant"].isin(late) | (table["branch"] == "dense")]
+    torn.to_csv(folder / "levels.csv", index=False)
+    markdown, _ = write(folder, tmp_path / "results", tmp_path / "plots")
+    assert "nan" not in markdown.read_text()
+    assert ("accuracy_by_variant" in markdown.read_text()) == (len(late) == 1)
+
+
+def test_a_configuration_that_is_cut_short_is_named(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    (folder / "study.yaml").write_text("model: lenet_300_100\n")
+    with pytest.raises(StoreError, match=r"study\.yaml has no setting data, validation, train"):
+        load(folder)
+
+
 def test_verdicts_in_the_short_answer_are_those_of_the_table():
     text = compose(load("lenet", RESULTS), [])
     verdicts = section(text, "Published claims and verdicts")
@@ -362,6 +383,68 @@ def test_verdicts_in_the_short_answer_are_those_of_the_table():
         r"of (\d+) claims tested, (.*?) \(95", section(text, "Question and short answer")
     )
     assert int(counts[1]) == sum(int(count) for count in re.findall(r"\d+", counts[2]))
+
+
+def test_verdicts_of_another_scale_are_counted_apart_and_each_claim_has_its_line():
+    study, conv = (load(name, RESULTS) for name in ("lenet", "conv6-small"))
+    answer = section(compose(study, [], conv.levels), "Question and short answer")
+    head = "- **stfwn/neural-network-pruning, report of 2020"
+    plain = answer.partition(f"{head}**")[2].partition("\n- **")[0]
+    apart = answer.partition(f"{head}, at another scale (`conv6(width=0.25)`)**")[2]
+    apart = apart.partition("\n- **")[0]
+    assert "Conv-6" not in plain
+    assert apart.startswith(": of 1 claim tested, 1 not reproduced (")
+    assert "\n        - LeNet recovers from pruning better than Conv-6: [" in apart
+    counted = int(re.search(r"of (\d+) claims tested", plain)[1])
+    assert plain.count("\n        - ") == counted
+    assert ", variant base" not in answer
+
+
+def test_an_interval_of_90_percent_says_so():
+    text = compose(load("lenet", RESULTS), [])
+    alike = next(line for line in text.splitlines() if line.startswith("| Normal and uniform"))
+    assert ",\u00a090\u00a0%)]" in alike
+    other = next(line for line in text.splitlines() if line.startswith("| Tickets with 13.5"))
+    assert "90\u00a0%" not in other
+
+
+def test_what_is_shown_to_be_small_is_named_beside_what_is_undecided(tmp_path):
+    def edit(table):
+        """Alike but for noise that only normal − uniform sees."""
+        shifted(0.0, noise=0.0001)(table)
+        rng = np.random.default_rng(1)
+        noise = dict(zip(range(4), 0.02 * rng.normal(size=4), strict=True))
+        normal = table["init"].str.endswith("normal")
+        table.loc[normal, "test_accuracy"] += table.loc[normal, "seed"].map(noise)
+
+    answer = section(compose(load(planted(tmp_path, edit, draws={"ticket": 1})), []), QUESTION)
+    small = "Shown to be smaller than 0.1 percentage points: Xavier − Kaiming."
+    assert f"here?** Undecided at this n: normal − uniform. {small}" in answer
+
+
+def test_a_reduced_network_is_told_how_to_run_the_full_one(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    table = pd.read_csv(folder / "levels.csv").assign(model="conv2(width=0.5)")
+    table.to_csv(folder / "levels.csv", index=False)
+    limits = section(compose(load(folder), []), "Limits")
+    assert "`conv2(width=0.5)` is a reduced network" in limits
+    assert "run_grid.py conv2 --device cuda" in limits
+
+
+def test_a_control_whose_ticket_is_missing_is_not_compared(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1, "reinit": 1, "random": 1}, levels=2)
+    table = pd.read_csv(folder / "levels.csv")
+    ticket, late = table["branch"] == "ticket", table["level"] == 2
+    of_one = (table["init"] == SCHEMES[0]) & (table["branch"] == "reinit")
+    torn = table[~(ticket & late & (table["init"] == SCHEMES[0]))]
+    torn = torn[(torn["branch"] != "reinit") | of_one[torn.index]]
+    torn.to_csv(folder / "levels.csv", index=False)
+    rows = section(compose(load(folder), []), "Tickets against their controls").splitlines()
+    last = next(line for line in rows if line.startswith("| 2 | "))
+    assert [bool(LINK.search(cell)) for cell in last.split(" | ")[2:]] == [
+        True,
+        False,
+    ]  # random, reinit
 
 
 def diagnosed(folder, quantities):
@@ -400,7 +483,9 @@ def test_what_explains_robustness_is_named_with_its_strength_and_rows(tmp_path):
     assert "explains" in flips
     dead = next(line for line in why.splitlines() if line.startswith("| Dead units"))
     assert "not shown" in dead
-    assert "Explained are: area by sign flips" in section(text, "Question and short answer")
+    answer = section(text, "Question and short answer")
+    assert "1 of 2 diagnostics explains robustness" in answer
+    assert re.search(r"\n    - area:\n        - sign flips, ρ = \+1\.00", answer)
     table = pd.read_parquet(folder / "diagnostics.parquet")
     mark = LINK.search(flips.split(" | ")[3])[2]
     for _, _, cell, levels, numbers in rows_in(entries(text)[mark], text):

@@ -15,12 +15,11 @@ from lottery.analysis.claims.lottery import lottery_claims
 from lottery.analysis.claims.measures import Measure, Missing
 from lottery.analysis.claims.original import original_claims
 from lottery.analysis.claims.protocol import protocol_claims
-from lottery.analysis.claims.verdicts import NOT_TESTED, Claim, Verdict
-from lottery.analysis.endpoints import network
+from lottery.analysis.claims.verdicts import NOT_TESTED, SCALE, Claim, Verdict
+from lottery.analysis.endpoints import is_reduced, network
 from lottery.errors import ConfigError
-from lottery.registry import parse_spec
 
-BASE, ORIGINAL = "base", "original"
+BASE, ORIGINAL, CORRECTED = "base", "original", "corrected"
 COARSE = 0.02
 """Early stops read off at intervals of more than this share of a level are called coarse."""
 OFF = 1.05
@@ -58,14 +57,20 @@ def _verdicts(claim: Claim, levels: pd.DataFrame, others: pd.DataFrame | None) -
         if ORIGINAL in present and len(present) > 1:
             yield _verdict(claim, levels, levels, ORIGINAL)
         return
-    wanted = {"protocol": [BASE], "original": [BASE, ORIGINAL], "replication": [ORIGINAL]}
+    wanted = {
+        "protocol": [BASE],
+        "original": [BASE, ORIGINAL, CORRECTED],
+        "replication": [ORIGINAL],
+    }
     for variant in wanted[claim.scope]:
         own = levels[levels["variant"] == variant]
         if own.empty:
             continue
         given = own
         if claim.others and others is not None:
-            given = pd.concat([own, others[others["variant"] == BASE]], ignore_index=True)
+            rivals = others["model"].map(network) != claim.network
+            rivals &= others["variant"] == variant
+            given = pd.concat([own, others[rivals]], ignore_index=True)
         yield _verdict(claim, own, given, variant)
 
 
@@ -76,23 +81,25 @@ def _verdict(claim: Claim, own: pd.DataFrame, given: pd.DataFrame, variant: str)
         measure = claim.measure(given)
     except Missing as missing:
         return Verdict(*place, NOT_TESTED, str(missing))
-    return Verdict(*place, claim.rule.decide(measure), "; ".join(_notes(claim, measure)), measure)
+    reduced = tuple(sorted(name for name in set(measure.rows["model"]) if is_reduced(name)))
+    notes = "; ".join(_notes(claim, measure, reduced))
+    return Verdict(*place, claim.rule.decide(measure), notes, reduced, measure)
 
 
-def _notes(claim: Claim, measure: Measure) -> Iterator[str]:
+def _notes(claim: Claim, measure: Measure, reduced: Sequence[str]) -> Iterator[str]:
     """In what the study differs from the publication, as far as its table says."""
     rows = measure.rows
-    reduced = sorted(model for model in set(rows["model"]) if "width" in parse_spec(model)[2])
     if reduced:
-        yield f"at another scale: {', '.join(reduced)}"
+        yield f"{SCALE}: {', '.join(reduced)}"
     apart = np.abs(np.log(rows["weights_remaining"] / rows["asked"])) > np.log(OFF)
     for asked, level in rows[apart].groupby("asked")["weights_remaining"]:
         yield f"at {100 * level.mean():.3g} % of the weights for {100 * float(asked):g} %"
-    steps = sorted(set(rows["steps"]))
-    if claim.steps and any(abs(step / claim.steps - 1) > 0.1 for step in steps):
-        listed = ", ".join(f"{step:,}" for step in steps)
-        yield f"{listed} steps a level, published with {claim.steps:,}"
+    for name, steps in rows["steps"].groupby(rows["model"].map(network), sort=False):
+        published = claim.steps.get(str(name))
+        if published and any(abs(step / published - 1) > 0.1 for step in steps):
+            listed = ", ".join(f"{step:,}" for step in sorted(set(steps)))
+            yield f"{listed} steps a level, published with {published:,}"
     stops = rows.loc[rows["column"] == "early_stop_step", "value"].astype("int64")
     spacing = int(np.gcd.reduce(stops)) if len(stops) else 0
-    if spacing > COARSE * min(steps):
+    if spacing > COARSE * rows["steps"].min():
         yield f"early stop read off every {spacing:,} steps"

@@ -53,7 +53,7 @@ def _claims(data: dict[str, Any]) -> Iterator[Claim]:
                 how=how,
                 rule=_rule(entry, _QUANTITIES[name].ratio),
                 measure=measure,
-                steps=group["steps"],
+                steps={network: group["steps"]},
             )
 
 

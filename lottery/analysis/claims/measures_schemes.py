@@ -16,7 +16,7 @@ from lottery.analysis.claims.measures import (
     complete,
 )
 from lottery.analysis.contrasts import all_pairs, declared
-from lottery.analysis.endpoints import critical_density, network
+from lottery.analysis.endpoints import critical_density, is_reduced, network
 from lottery.analysis.unpaired import Moments
 
 
@@ -92,14 +92,20 @@ def critical_ratio(variant: str, other: str, drop: float) -> Measurer:
     """Critical density of a variant over that of another, geometric mean over schemes.
 
     drop: fall below the unpruned test accuracy, as a fraction. A cell in which no level falls so
-    far counts with its lowest density.
+    far counts with its lowest density; where that is so under both variants the ratio is not known
+    and counts as 1, and if it is so everywhere it is missing.
     """
 
     def measure(levels: pd.DataFrame) -> Measure:
         every = Place(100.0, down_to=0.0)
         rows = _variants(levels, variant, other, every, "test_accuracy")
-        logs = _log_critical(rows, drop).unstack("part")
-        return Measure(np.exp(logs["a"] - logs["b"]), rows, "×", f"{_critical(drop)}: {RATIO}")
+        cells = _log_critical(rows, drop).unstack("part")
+        unknown = cells["censored"].all(axis=1)
+        if unknown.all():
+            raise Missing(f"no level {100 * drop:g} points below unpruned in {variant} or {other}")
+        ratios = (cells["log"]["a"] - cells["log"]["b"]).where(~unknown, 0.0)
+        values = np.exp(ratios.groupby("seed").mean())
+        return Measure(values, rows, "×", f"{_critical(drop)}: {RATIO}")
 
     return measure
 
@@ -110,10 +116,8 @@ def critical_percent(variant: str, drop: float) -> Measurer:
     def measure(levels: pd.DataFrame) -> Measure:
         place = Place(100.0, down_to=0.0, variant=variant)
         rows = complete(place.rows(levels, "test_accuracy").assign(part="a"))
-        logs = _log_critical(rows, drop).unstack("part")
-        return Measure(
-            100 * np.exp(logs["a"]), rows, "%", f"{_critical(drop)}: geometric mean of a"
-        )
+        logs = _log_critical(rows, drop)["log"].groupby("seed").mean()
+        return Measure(100 * np.exp(logs), rows, "%", f"{_critical(drop)}: geometric mean of a")
 
     return measure
 
@@ -137,7 +141,7 @@ def against(place: Place, column: str, theirs: Moments, inits: list[str]) -> Mea
 def network_contrast(first: str, second: str, percent: float, column: str) -> Measurer:
     """The gain over unpruned at `percent` of the weights: one network's minus another's.
 
-    Of several studies of a network the one of its full width counts, then the first by name. Seeds
+    Of several studies of a network one of its full width comes first, then the first by name. Seeds
     of different networks share nothing, so the comparison is Welch's.
     """
 
@@ -151,9 +155,12 @@ def network_contrast(first: str, second: str, percent: float, column: str) -> Me
             wide = 100 * kept.groupby(["seed", "part"])["value"].mean().unstack("part")
             gains.append((kept, wide[parts[0]] - wide[parts[1]]))
         (ours, values), (theirs, other) = gains
-        formula = "mean of a − mean of b, less the same of c and d over their seeds"
+        gain = Moments.of(other)
+        formula = (
+            f"mean of a − mean of b, less that of c − d ({second}: {gain.mean:.2f}, n = {gain.n})"
+        )
         rows = pd.concat([ours, theirs], ignore_index=True)
-        return Measure(values, rows, "pp", formula, reference=Moments.of(other))
+        return Measure(values, rows, "pp", formula, reference=gain)
 
     return measure
 
@@ -179,21 +186,22 @@ def _critical(drop: float) -> str:
     return f"critical density at {100 * drop:g} points below unpruned"
 
 
-def _log_critical(rows: pd.DataFrame, drop: float) -> pd.Series:
-    """Logarithm of the critical density by seed and part, mean over schemes."""
-    keys = ["seed", "part", "init"]
+def _log_critical(rows: pd.DataFrame, drop: float) -> pd.DataFrame:
+    """Logarithm of the critical density, and if censored, by seed, scheme and part."""
+    keys = ["seed", "init", "part"]
     found = {
-        key: np.log(critical_density(cell["weights_remaining"], cell["value"], drop)[0])
+        key: critical_density(cell["weights_remaining"], cell["value"], drop)
         for key, cell in rows.sort_values("level").groupby(keys)
     }
-    series = pd.Series(found).rename_axis(keys)
-    return series.groupby(["seed", "part"]).mean()
+    table = pd.DataFrame.from_dict(found, orient="index", columns=["density", "censored"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=keys)
+    return table.assign(log=np.log(table["density"]))
 
 
 def _study_of(levels: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of one study of a network."""
-    models = {(model, study) for model, study in zip(levels["model"], levels["study"], strict=True)}
-    found = sorted((model != name, study) for model, study in models if network(model) == name)
+    models = set(zip(levels["model"], levels["study"], strict=True))
+    found = sorted((is_reduced(model), study) for model, study in models if network(model) == name)
     if not found:
         raise Missing(f"no study of {name}")
     return levels[(levels["study"] == found[0][1]) & (levels["model"].map(network) == name)]

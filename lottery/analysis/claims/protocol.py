@@ -17,7 +17,8 @@ from lottery.analysis.claims.measures_schemes import (
 from lottery.analysis.claims.verdicts import Claim, Region
 from lottery.analysis.unpaired import Moments
 
-LENET, STEPS, ACCURACY = "lenet_300_100", 5_000, "test_accuracy"
+LENET, ACCURACY = "lenet_300_100", "test_accuracy"
+STEPS = {LENET: 5_000}
 LOGS = "stfwn/neural-network-pruning, run logs (train and test put right)"
 CODE = "stfwn/neural-network-pruning, prediction from its code"
 ORIGINAL = "original"

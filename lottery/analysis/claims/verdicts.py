@@ -6,7 +6,7 @@ where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, a
 this n* otherwise. Where the tables lack what it takes, it is *not tested*.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -17,12 +17,14 @@ from lottery.analysis.claims.measures import Measure, Measurer
 from lottery.analysis.statistics import Interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+SCALE = "at another scale"
+"""How the note begins that names reduced models."""
 UNDECIDED, NOT_TESTED = "undecided at this n", "not tested"
 
 Scope: TypeAlias = Literal["protocol", "original", "replication", "variants"]
 """Which variants of a study a claim is put to: `protocol`, the one called base; `original`, that
-and the one called original; `replication`, original alone; `variants`, original and the others
-together."""
+and those called original and corrected; `replication`, original alone; `variants`, original and the
+others together."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Claim:
     """In the unit of the measure."""
     measure: Measurer
     scope: Scope = "protocol"
-    steps: int | None = None
-    """Training steps per level in the publication, if the claim depends on them."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Training steps per level in the publication, by network."""
     others: bool = False
     """Whether it compares networks, and so needs tables of other studies too."""
 
@@ -113,6 +115,8 @@ class Verdict:
     """reproduced, not reproduced, undecided at this n, or not tested."""
     note: str = ""
     """What is missing, or in what the study differs from the publication."""
+    reduced: tuple[str, ...] = ()
+    """Models of reduced width that the figure comes from: it is of another scale."""
     measure: Measure | None = field(default=None, compare=False)
     """Our figure, its values per seed and their rows; None where not tested."""
 

@@ -48,16 +48,19 @@ def render(
 ) -> list[Path]:
     """Draw every figure that the study's tables allow into `plots`/<study>; returns the files.
 
-    Of a study with variants these compare its variants.
+    Of a study with variants these compare its variants, those that have tickets yet.
     """
     levels = frames.levels(study, results)
     variants = frames.variants(study, results)
     folder = Path(plots) / Path(study).resolve().name
     if len(variants) > 1:
-        several: dict[str, Callable[[], Figure]] = {
-            "accuracy_by_variant": lambda: accuracy_by_variant(levels, variants),
-            "variant_differences": lambda: variant_differences(levels, variants),
-        }
+        several: dict[str, Callable[[], Figure]] = {}
+        pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
+        drawn = [variant for variant in variants if variant in pruned]
+        if drawn:
+            several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn)
+        if drawn[:1] == variants[:1] and len(drawn) > 1:
+            several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if frames.has_diagnostics(study, results):
             for name, own in frames.diagnostics(study, results).groupby("variant"):
                 several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)

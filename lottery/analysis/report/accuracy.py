@@ -64,6 +64,8 @@ def controls(study: Study, sources: Sources) -> str:
             row.append(sources.link(source, text) if interval.n else "")
         rows.append(row)
     header = ["Level", "Weights remaining (%)", *(branch_look(branch)[0] for branch in branches)]
+    if not counts:
+        return ""
     return (
         "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± "
         f"half of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. "
@@ -74,8 +76,11 @@ def controls(study: Study, sources: Sources) -> str:
 
 def _ticket_minus(tickets: pd.DataFrame, controls: pd.DataFrame, branch: str) -> Source:
     """The difference per seed, over the schemes and seeds that have the control."""
-    keys = pd.MultiIndex.from_frame(controls[["init", "seed"]])
-    paired = tickets[pd.MultiIndex.from_frame(tickets[["init", "seed"]]).isin(keys)]
+    of_tickets, of_controls = (
+        pd.MultiIndex.from_frame(rows[["init", "seed"]]) for rows in (tickets, controls)
+    )
+    paired = tickets[of_tickets.isin(of_controls)]
+    controls = controls[of_controls.isin(of_tickets)]
     level = int(controls["level"].iloc[0]) if len(controls) else -1
     return of_rows(
         f"Ticket minus control: {branch_look(branch)[0]}, level {level}",

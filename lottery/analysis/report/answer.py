@@ -7,7 +7,7 @@ from lottery.analysis.claims.verdicts import Verdict
 from lottery.analysis.contrasts import Contrast, declared
 from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report.contrasts import Endpoint, compared
-from lottery.analysis.report.document import listed, number, p_text, plus_minus
+from lottery.analysis.report.document import listed, nested, number, p_text, plus_minus
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.verdicts import summary
@@ -50,24 +50,29 @@ def _schemes(study: Study, sources: Sources) -> str:
             f"`{name}`, {word.lower()}" for name, word in zip(by_variant, verdicts, strict=True)
         ]
     points = zip(heads, endpoints, strict=True)
-    return f"{question} {head}" + "".join(
-        f"\n    - {start}: {_listed(endpoint, contrasts, sources)}." for start, endpoint in points
+    return nested(
+        f"{question} {head}",
+        (nested(f"{start}:", _each(endpoint, contrasts, sources)) for start, endpoint in points),
     )
 
 
-def _listed(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> str:
+def _each(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> list[str]:
     rows = zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True)
-    return "; ".join(_contrast(endpoint, contrast, row, sources) for contrast, row in rows)
+    return [_contrast(endpoint, contrast, row, sources) for contrast, row in rows]
 
 
 def _verdict(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
-    words = [text.partition(" ")[0] for text in endpoint.table(contrasts)["verdict"]]
-    if all(word == "equivalent" for word in words):
-        margin = number(endpoint.scale * (endpoint.margin or 0), 1)
-        return f"No: no declared contrast is as large as {margin} percentage points."
-    if "differ" in words:
-        pairs = zip(contrasts, words, strict=True)
-        return f"Yes: {listed(c.name for c, word in pairs if word == 'differ')}."
+    named: dict[str, list[str]] = {}
+    for contrast, text in zip(contrasts, endpoint.table(contrasts)["verdict"], strict=True):
+        named.setdefault(text.partition(" ")[0], []).append(contrast.name)
+    margin = f"{number(endpoint.scale * (endpoint.margin or 0), 1)} percentage points"
+    if set(named) == {"equivalent"}:
+        return f"No: no declared contrast is as large as {margin}."
+    if "differ" in named:
+        return f"Yes: {listed(named['differ'])}."
+    if "equivalent" in named:
+        small = f"smaller than {margin}: {listed(named['equivalent'])}"
+        return f"Undecided at this n: {listed(named['undecided'])}. Shown to be {small}."
     return "Undecided at this n: neither a difference nor its absence is shown."
 
 
@@ -75,4 +80,4 @@ def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources
     source = endpoint.source(contrast)
     text = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
     tests = f"n = {row.n}, Holm-corrected {p_text(row.holm_p)}, TOST {p_text(row.tost_p)}"
-    return f"{contrast.name} {sources.link(source, text)} ({tests}), {row.verdict}"
+    return f"{contrast.name}: {sources.link(source, text)}, {row.verdict} ({tests})"

@@ -111,6 +111,19 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def nested(head: str, points: Iterable[str]) -> str:
+    """A point of a list with points below it; goes to any depth.
+
+    >>> print(nested("a:", ["b", nested("c:", ["d"])]))
+    a:
+        - b
+        - c:
+            - d
+    """
+    below = (point.replace("\n", "\n    ") for point in points)
+    return "".join([head, *(f"\n    - {point}" for point in below)])
+
+
 def duration(seconds: float) -> str:
     """A length of time in two of its units.
 

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from lottery.analysis.figures.style import variant_name
+
 _CAPTIONS = {
     "accuracy_by_variant": "Test accuracy at the end of each level against weights remaining, a "
     "panel per variant of the protocol.",
@@ -28,6 +30,7 @@ _CAPTIONS = {
 _LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
 """Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
+_DIAGNOSTICS = "diagnostics_by_weights_"
 
 
 def figures(paths: Iterable[Path], folder: Path) -> str:
@@ -55,6 +58,9 @@ def _caption(stem: str) -> str:
     if stem.startswith(_DISTRIBUTIONS):
         scheme = stem.removeprefix(_DISTRIBUTIONS).replace("_", " ")
         return f"Kept weights before and after training, by layer and level: {scheme}."
+    if stem.startswith(_DIAGNOSTICS):
+        variant = variant_name(stem.removeprefix(_DIAGNOSTICS))
+        return f"{_CAPTIONS['diagnostics_by_weights'][:-1]}: variant {variant}."
     return _CAPTIONS.get(stem, f"{stem.replace('_', ' ').capitalize()}.")
 
 

@@ -1,9 +1,10 @@
 """What limits a study's answers, read off its tables, and how to make it again."""
 
+from lottery.analysis.endpoints import is_reduced, network
 from lottery.analysis.report.document import duration, listed, number, plural, table
 from lottery.analysis.report.study import Study
 
-FULL_CONV = "python experiments/run_grid.py conv6 --device cuda"
+COMMAND = "python experiments/run_grid.py {} --device cuda"
 
 
 def limits(study: Study) -> str:
@@ -21,15 +22,16 @@ def limits(study: Study) -> str:
         "reach; published figures with other lengths are compared with care.",
     ]
     model = str(levels["model"].iloc[0])
-    if "width" in model:
+    if is_reduced(model):
         points.append(
             f"`{model}` is a reduced network. The full one has not been run here; on a GPU, "
-            f"`{FULL_CONV}` runs it and writes the same tables and this report's sections."
+            f"`{COMMAND.format(network(model))}` runs it and writes the same tables and this "
+            "report's sections."
         )
     elif not model.startswith("conv"):
         points.append(
             "The full convolutional networks are not part of this study. On a GPU, "
-            f"`{FULL_CONV}` runs Conv-6 and writes the same tables."
+            f"`{COMMAND.format('conv6')}` runs Conv-6 and writes the same tables."
         )
     return "\n".join(f"- {point}" for point in points if point)
 

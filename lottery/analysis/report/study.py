@@ -11,6 +11,9 @@ import yaml
 from lottery.analysis import frames
 from lottery.errors import StoreError
 
+SETTINGS = ("model", "data", "validation", "train", "prune", "rewind")
+"""Without these in `study.yaml` a protocol cannot be described."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -63,10 +66,14 @@ def load(study: str | Path, results: str | Path = "results") -> Study:
     folder = next(
         place for place in (Path(results) / study, Path(study)) if (place / "levels.csv").is_file()
     )
+    config = _read(folder / "study.yaml", yaml.safe_load) or {}
+    absent = [name for name in SETTINGS if name not in config] if config else []
+    if absent:
+        raise StoreError(f"{folder / 'study.yaml'} has no setting {', '.join(absent)}")
     return Study(
         name=folder.resolve().name,
         folder=folder,
-        config=_read(folder / "study.yaml", yaml.safe_load) or {},
+        config=config,
         runs=(_read(folder / "manifest.json", json.loads) or {}).get("runs", []),
         levels=levels,
         curves=frames.curves(study, results),

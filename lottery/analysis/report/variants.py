@@ -15,13 +15,15 @@ COLUMN = "mean_accuracy"
 
 
 def variants(study: Study, sources: Sources) -> str:
-    """Mean accuracy, area, collapse and the declared contrasts of each variant."""
-    first, *others = study.variants
+    """Mean accuracy, area, collapse and declared contrasts of each variant that has tickets."""
     frame = endpoints(study.levels)
     frame = frame[frame["branch"] == "ticket"]
-    if not others or frame.empty:
+    pruned = set(frame["variant"])
+    first, *others = study.variants
+    others = [name for name in others if name in pruned]
+    if first not in pruned or not others:
         return ""
-    of = {name: frame[frame["variant"] == name] for name in study.variants}
+    of = {name: frame[frame["variant"] == name] for name in (first, *others)}
     changes = {name: _against(study, of[name], of[first], name, first) for name in others}
     tests = {name: difference(value for _, value in changes[name].values) for name in others}
     corrected = dict(zip(others, holm([test.t_p for test in tests.values()]), strict=True))
@@ -69,17 +71,17 @@ def variants(study: Study, sources: Sources) -> str:
         "last columns are the contrasts between schemes within a variant.\n\n"
         + table(header, rows, aligned="l" + "r" * (len(header) - 1))
         + "\n\n"
-        + _by_level(study, sources)
+        + _by_level(study, list(of), sources)
     )
 
 
-def _by_level(study: Study, sources: Sources) -> str:
+def _by_level(study: Study, names: list[str], sources: Sources) -> str:
     """Test accuracy of each variant at every level, over all its schemes."""
     tickets = study.levels[study.levels["branch"] == "ticket"]
     rows = []
     for level, at_level in tickets.groupby("level"):
         row = [str(level), f"{100 * at_level['weights_remaining'].mean():.3g}"]
-        for name in study.variants:
+        for name in names:
             own = at_level[at_level["variant"] == name]
             source = of_rows(
                 f"Test accuracy of variants: {name}, level {level}",
@@ -89,7 +91,7 @@ def _by_level(study: Study, sources: Sources) -> str:
             )
             row.append(sources.link(source, plus_minus(source.interval(), 100)) if len(own) else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *study.variants]
+    header = ["Level", "Weights remaining (%)", *names]
     return (
         "Test accuracy (%) at the end of each level, schemes of a seed averaged first. Variants "
         "that prune at other rates have other weights remaining at the same level; the column is "

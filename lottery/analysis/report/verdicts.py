@@ -10,20 +10,31 @@ from lottery.analysis.claims.verdicts import (
     NOT_REPRODUCED,
     NOT_TESTED,
     REPRODUCED,
+    SCALE,
     UNDECIDED,
     Verdict,
 )
-from lottery.analysis.report.document import between, listed, number, plural, table
+from lottery.analysis.report.document import (
+    ABSENT,
+    between,
+    listed,
+    nested,
+    number,
+    plural,
+    table,
+)
 from lottery.analysis.report.sources import Row, Source, Sources
 
 RULE = (
     "One rule decides every claim. A claim says where a mean lies: above a bound, below one, "
     "within a margin, or at a published size. It is **reproduced** when our 95 % interval lies "
     "wholly where the claim puts the mean (within a margin: when two one-sided tests at 5 % show "
-    "it), **not reproduced** when it lies wholly elsewhere or does not hold the published size, "
-    "and **undecided at this n** otherwise. The tests are not corrected for the number of claims. "
-    "pp: percentage points; ×: a ratio, geometric mean."
+    "it, which is the 90 % interval), **not reproduced** when it lies wholly elsewhere or does not "
+    "hold the published size, and **undecided at this n** otherwise. The tests are not corrected "
+    "for the number of claims. pp: percentage points; ×: a ratio, geometric mean."
 )
+USUAL = 0.95
+"""Confidence of intervals that do not say theirs."""
 NO_BREAK = "\u00a0"
 _FIGURE = re.compile(r", (?:fig|app|sec|tab)\..*$")
 """The place in a publication, at the end of a claim's source."""
@@ -43,7 +54,7 @@ def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
             if verdict.verdict == NOT_TESTED:
                 missing.setdefault(verdict.note, []).append(_statement(verdict))
         if missing:
-            lines = (f"- {note}: {'; '.join(claims)}." for note, claims in missing.items())
+            lines = (f"- {nested(f'{note}:', claims)}" for note, claims in missing.items())
             parts.append("Not tested here, for want of data:\n\n" + "\n".join(lines))
     return "\n\n".join(parts)
 
@@ -67,10 +78,15 @@ def tally(found: Iterable[Verdict]) -> str:
 
 
 def ours(verdict: Verdict) -> str:
-    """Our figure with its interval on one line: +0.40 pp (0.10 to 0.70)."""
+    """Our figure with its interval on one line: +0.40 pp (0.10 to 0.70).
+
+    An interval of another confidence than 95 % says so.
+    """
     interval, unit = verdict.interval, verdict.unit
     mean = number(interval.mean, sign=unit == "pp") + ("×" if unit == "×" else f" {unit}")
-    return f"{mean} ({between(interval.low, interval.high)})".replace(" ", NO_BREAK)
+    ends, confidence = between(interval.low, interval.high), verdict.claim.rule.confidence
+    other = "" if confidence == USUAL or ends == ABSENT else f", {100 * confidence:g} %"
+    return f"{mean} ({ends}{other})".replace(" ", NO_BREAK)
 
 
 def source_of(verdict: Verdict, measure: Measure) -> Source:
@@ -79,10 +95,11 @@ def source_of(verdict: Verdict, measure: Measure) -> Source:
     return Source(
         f"Verdict: {verdict.claim.id}, variant {verdict.variant}",
         "`, `".join(dict.fromkeys(rows["column"])),
-        f"study = {', '.join(dict.fromkeys(rows['study']))}, variant = {verdict.variant}, "
+        f"study = {', '.join(dict.fromkeys(rows['study']))}, "
+        f"variant = {', '.join(dict.fromkeys(rows['variant']))}, "
         f"branch = {', '.join(dict.fromkeys(rows['branch']))}",
         tuple(
-            Row(int(row.seed), str(row.cell), (int(row.level),), float(row.value), row.part == "b")
+            Row(int(row.seed), str(row.cell), (int(row.level),), float(row.value), row.part in "bc")
             for row in rows.itertuples()
         ),
         tuple((int(seed), float(value)) for seed, value in measure.values.items()),
@@ -116,7 +133,7 @@ def _table(tested: Sequence[Verdict], sources: Sources) -> str:
         *(["Variant"] if several else []),
         "Published",
         "Computed here",
-        "Ours (95 %)",
+        "Ours (95 % unless stated)",
         "n",
     ]
     text = table([*header, "Verdict"], rows)
@@ -141,26 +158,57 @@ def _linked(verdict: Verdict, sources: Sources, text: str) -> str:
 
 
 def summary(found: Sequence[Verdict], sources: Sources) -> list[str]:
-    """For the short answer, a point per publication: what was decided, and on what figures."""
-    texts = []
+    """For the short answer, a point per publication: what was decided, and on what figures.
+
+    Verdicts on figures of another scale have a point of their own.
+    """
+    points = []
     for publication, own in by_publication(found).items():
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
-        n = sorted({verdict.interval.n for verdict in tested})
-        counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
-        variants = {verdict.variant for verdict in tested}
-        whose = f", variant {variants.pop()}" if len(variants) == 1 and variants != {"base"} else ""
-        counted += f" (95 % intervals, n = {listed(map(str, n))}{whose})"
         if not tested:
-            counted = f"none of {plural(len(own), 'claim')} could be tested here"
-        text = f"**{publication}**: {counted}."
-        for name in _ORDER:
-            named = [_short(v, sources, bool(variants)) for v in tested if v.verdict == name]
-            if named:
-                text += f"\n    - {name[0].upper()}{name[1:]}: {'; '.join(named)}."
-        texts.append(text)
-    return texts
+            none = f"none of {plural(len(own), 'claim')} could be tested here."
+            points.append(f"**{publication}**: {none}")
+        for reduced in dict.fromkeys(verdict.reduced for verdict in tested):
+            where = f", at another scale ({_models(reduced)})" if reduced else ""
+            scaled = [verdict for verdict in tested if verdict.reduced == reduced]
+            points.append(_decided(f"**{publication}{where}**", scaled, sources))
+    return points
 
 
-def _short(verdict: Verdict, sources: Sources, several: bool) -> str:
-    variant = f", variant {verdict.variant}" if several else ""
-    return f"{verdict.claim.statement} ({_linked(verdict, sources, ours(verdict))}{variant})"
+def _models(names: Iterable[str]) -> str:
+    return listed(f"`{name}`" for name in names)
+
+
+def _decided(head: str, tested: Sequence[Verdict], sources: Sources) -> str:
+    """Counts, what holds of all these verdicts, and each with its figure under what it is."""
+    n = sorted({verdict.interval.n for verdict in tested})
+    variants = list(dict.fromkeys(verdict.variant for verdict in tested))
+    whose = f", variant {variants[0]}" if len(variants) == 1 and variants != ["base"] else ""
+    notes = [_scaled(verdict) for verdict in tested]
+    shared = [note for note in notes[0] if all(note in others for others in notes)]
+    counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
+    grounds = f"95 % intervals unless stated, n = {listed(map(str, n))}{whose}"
+    text = f"{head}: {counted} ({'; '.join([grounds, *shared])})."
+    groups = []
+    for name in _ORDER:
+        named = [
+            _short(verdict, sources, len(variants) > 1, shared)
+            for verdict in tested
+            if verdict.verdict == name
+        ]
+        if named:
+            groups.append(nested(f"{name[0].upper()}{name[1:]}:", named))
+    return nested(text, groups)
+
+
+def _short(verdict: Verdict, sources: Sources, several: bool, known: Sequence[str]) -> str:
+    """A claim, our figure, and in what the study differs as far as that is not known yet."""
+    figure = _linked(verdict, sources, ours(verdict))
+    notes = [note for note in _scaled(verdict) if note not in known]
+    variant = [f"variant {verdict.variant}"] if several else []
+    return f"{verdict.claim.statement}: {', '.join([figure, *variant, *notes])}"
+
+
+def _scaled(verdict: Verdict) -> list[str]:
+    """Notes, but for that on scale."""
+    return [note for note in _notes(verdict) if not note.startswith(SCALE)]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lottery.analysis.explain import Endpoint, conclusion, explain, robustness
+from lottery.analysis.explain import Endpoint, conclusion, explain, robustness, strongest
 from lottery.analysis.figures.diagnostics import PANELS, whole_network
-from lottery.analysis.report.document import ABSENT, between, number, p_value, table
+from lottery.analysis.report.document import ABSENT, between, nested, number, p_value, table
 from lottery.analysis.report.sources import Row, Source, Sources, of_rows
 from lottery.analysis.report.study import Study
 
@@ -17,7 +17,8 @@ EXPLAINED = (
     "(scheme × seed) with a 95 % bootstrap interval over seeds. *Between* and *within*: the same "
     "among the means of the schemes, and among the deviations from them. *R²*: of predicting the "
     "robustness of a scheme that was left out; below zero it is worse than a guess at the mean. "
-    "*p*: permutation test that shuffles schemes and seeds as wholes; *Holm*: corrected for all "
+    "*p*: permutation test that shuffles schemes and seeds as wholes, so that of four schemes the "
+    "order of schemes alone gives no less than 1/12; *Holm*: corrected for all "
     "tests of the table. A diagnostic **explains** if it is significant after correction and "
     "predicts an unseen scheme, **goes along** if it is significant alone. Correlation is all "
     "that this shows: nothing was intervened on."
@@ -50,7 +51,9 @@ def short(found: Explanation | None) -> str:
             "**Why?** This study recorded no diagnostics, so it cannot say "
             "(`--diagnostics.record true` records them)."
         )
-    return f"**Why?** {conclusion(found.results)} [All of them](#why)."
+    head = f"**Why?** {conclusion(found.results)} [All of them](#why)."
+    explained = strongest(found.results)
+    return nested(head, (nested(f"{name}:", texts) for name, texts in explained.items()))
 
 
 def why(found: Explanation | None, sources: Sources) -> str:
