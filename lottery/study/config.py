@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lottery.data.images import DATASETS
 from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
-from lottery.init import SCHEMES, Fans
+from lottery.init import SCHEMES, Fans, is_network_scheme
 from lottery.models import MODELS
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.weights import CRITERIA, Context, Layer
@@ -267,8 +267,13 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _check_scheme(setting: str, spec: str) -> None:
-    """Try the scheme on a small layer, so that a missing option is found before any training."""
+    """Try the scheme on a small layer, so that a missing option is found before any training.
+
+    One that draws whole networks is tried on the study's own once its data are there.
+    """
     scheme = SCHEMES.resolve(spec)
+    if is_network_scheme(scheme):
+        return
     _try(
         setting, spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
     )

@@ -15,6 +15,7 @@ import torch
 from lottery.data.images import Dataset, Splits, load, split
 from lottery.data.sources import data_dir as default_data_dir
 from lottery.errors import ConfigError, LotteryError
+from lottery.init import SCHEMES, NetworkDraw, is_network_scheme
 from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import ClusterConfig, StudyConfig
@@ -202,8 +203,28 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, dict[str, int]]
         trainer = LevelTrainer(data, variant.train, variant.seeds[0], variant.engine)
         step_to_rewind_to(variant.rewind, trainer)
         _try_model(variant, data)
+        _try_schemes(variant, data)
         steps[name] = trainer.last_step
     return dataset, steps
+
+
+def _try_schemes(config: StudyConfig, data: Splits) -> None:
+    """Draw the study's network once by each scheme that needs a whole one."""
+    specs = [("inits", spec) for spec in config.inits]
+    if config.rewind.init is not None:
+        specs.append(("rewind.init", config.rewind.init))
+    for setting, spec in specs:
+        if not is_network_scheme(SCHEMES.resolve(spec)):
+            continue
+        model, seed = build(config.model, config.seeds[0]), config.seeds[0]
+        draw = NetworkDraw(model, seed, examples=data.train, seeds=tuple(config.seeds))
+        try:
+            draw.weights(spec)
+        except LotteryError:
+            raise
+        except Exception as error:
+            allowed = f"a scheme for this network and data ({type(error).__name__}: {error})"
+            raise ConfigError(setting, spec, allowed) from error
 
 
 def _load(config: StudyConfig, data_dir: Path) -> Dataset:
