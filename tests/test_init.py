@@ -301,7 +301,7 @@ def test_a_scheme_that_returns_another_shape_is_named_with_the_layer(plain):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("xavier", "init is 'xavier'; allowed: kaiming_normal, "),
+        ("xavier", "init is 'xavier'; allowed: by_layer, "),
         ("kaiming_normal(mode=fan_sum)", "mode is 'fan_sum'; allowed: fan_in, fan_out, fan_avg"),
         ("kaiming_normal(gian=1)", "init kaiming_normal.s option is .gian."),
     ],

@@ -231,6 +231,11 @@ class StudyConfig:
         except UsageError as error:
             raise UsageError(f"variants.{name}: {error}") from error
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StudyConfig":
+        """The study that `to_dict` gave; settings that are not in it are as by default."""
+        return _replaced(cls(), values, "")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested, in the order of the fields."""
         return dataclasses.asdict(self)

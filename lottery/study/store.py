@@ -15,6 +15,7 @@ committed elsewhere) stays.
 """
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -109,6 +110,18 @@ class StudyStore:
                 if control != "levels":
                     values["controls"][control] = max(draws, values["controls"][control])
         self._write("study.yaml", yaml.safe_dump(values, sort_keys=False))
+
+    def config(self) -> StudyConfig:
+        """The study as it was run; StoreError if there is none."""
+        values = self._config()
+        if not values:
+            raise StoreError(f"no study in {self.root}; make one with experiments/run_grid.py")
+        return StudyConfig.from_dict(values)
+
+    def commits(self) -> list[str]:
+        """Commits of the code that the study's runs were made with, each once."""
+        runs = json.loads(self._manifest_with(self.root.name, {}))["runs"]
+        return list(dict.fromkeys(run["git_commit"] for run in runs if run.get("git_commit")))
 
     def _config(self) -> dict[str, Any]:
         """What study.yaml says; nothing if it is not there."""
