@@ -54,10 +54,11 @@ class RewindConfig:
     the network's own. With torch_default it is the reset of the original study of 2020, which kept
     no copy of the weights under study."""
 
-    rescale: Literal["none", "layer", "unit"] = "none"
+    rescale: Literal["none", "layer", "unit", "isometry"] = "none"
     """Divide the weights gone back to by the square root of the density that pruning left, of
     their layer or of their output unit's incoming weights, so that outputs vary as in the dense
-    network (Evci et al. 2022). Controls are rescaled by their own masks."""
+    network (Evci et al. 2022); or move them until layers keep norms again (isometry; Lee et al.
+    2020). Controls are rescaled by their own masks."""
 
     optimizer: Literal["fresh", "rewound", "kept"] = "fresh"
     """Optimiser state at the start of a level: none, as it was at step `to`, or as it was at the
@@ -134,7 +135,7 @@ def find_tickets(
     previous: Level | None = None
     for level in range(levels + 1):
         record = memory.load_level(level, target if level else initial)
-        if record is not None and level:
+        if record is not None and level and rewind.rescale != "none":
             record = replace(record, initial=rescaled(target, record.masks, rewind.rescale))
         if record is None:
             if first is None or previous is None:
@@ -238,8 +239,7 @@ def _rewound(
         optimizer = point.optimizer
     elif rewind.optimizer == "kept" and end:
         optimizer = end.optimizer
-    weights = source.trained
+    initial, weights = rescaled(target, masks, rewind.rescale), source.trained
     if rewind.mode == "weights":
-        weights = rescaled(point.model if point else target, masks, rewind.rescale)
-    initial = rescaled(target, masks, rewind.rescale)
+        weights = rescaled(point.model, masks, rewind.rescale) if point else initial
     return Start(level, masks, weights, initial, step, optimizer, rewind.mode == "none")

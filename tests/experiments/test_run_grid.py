@@ -84,6 +84,8 @@ def test_the_default_study_is_lenet_quick(parsed):
 def test_lists_are_written_with_commas(parsed, study):
     config = parsed(study, "--inits", "normal(0.1),kaiming_normal(gain=1,mode=fan_out)")
     assert config.inits == ["normal(0.1)", "kaiming_normal(gain=1, mode=fan_out)"]
+    config = parsed(study, "--inits", "by_layer(normal(1),first=normal(2),output=f(2)),normal(3)")
+    assert config.inits == ["by_layer(normal(1), first=normal(2), output=f(2))", "normal(3)"]
     assert parsed(study, "--seeds=0,1").seeds == [0, 1]
     assert parsed(study, "--seeds", "4, -7").seeds == [4, -7]
     assert parsed(study, "--seeds", "[3, 4]").seeds == [3, 4]

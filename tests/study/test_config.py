@@ -115,7 +115,8 @@ def test_the_plain_values_survive_a_round_trip_through_yaml():
     values = config.to_dict()
     assert yaml.safe_load(yaml.safe_dump(values)) == values
     assert list(values) == list(StudyConfig.__dataclass_fields__)
-    rewind = {"mode": "weights", "to": "5it", "init": None, "optimizer": "rewound"}
+    rewind = {"mode": "weights", "to": "5it", "init": None}
+    rewind |= {"rescale": "none", "optimizer": "rewound"}
     assert values["rewind"] == rewind
 
 
