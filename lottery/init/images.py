@@ -1,8 +1,7 @@
 """Schemes that look at training images: the same images for every draw under a seed."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -85,51 +84,37 @@ def lsuv(
     """`base`, each layer divided in turn by its outputs' σ until |σ² − 1| < tolerance.
 
     Layer-sequential unit variance (Mishkin & Matas 2016): in the order in which layers run, on one
-    batch of training images, before the activation, at most `iterations` times a layer. Outputs are
-    those in eval mode; a layer that gives one value only is left as base drew it.
+    batch of training images, before the activation, at most `iterations` times. Outputs are those
+    in eval mode, of a layer's first run; one that gives a single value is left as base drew it.
     """
     weights = dict(draw.weights(base))
     batch = draw.images(images)
     model = copy.deepcopy(draw.model).eval()
-    found = layers(model)
+    seen: set[str] = set()
+    changed: set[str] = set()
+
+    def settle(name: str, module: LayerModule, _: object, output: Tensor) -> Tensor | None:
+        """Rescale a layer as it runs, so that the next ones already see what it will give."""
+        variance = float(output.double().var(correction=0))
+        if name in seen or variance == 0 or abs(variance - 1) < tolerance:
+            seen.add(name)
+            return None
+        seen.add(name)
+        changed.add(name)
+        weights[name] = weights[name] / variance**0.5
+        module.weight.copy_(weights[name])
+        return output / variance**0.5
+
     with torch.no_grad():
-        for name, module in found.items():
+        for name, module in layers(model).items():
             module.weight.copy_(weights[name])
             if module.bias is not None:
                 module.bias.zero_()
-        for name in _order(model, batch):
-            with _outputs(found[name]) as outputs:
-                for _ in range(iterations):
-                    outputs.clear()
-                    model(batch)
-                    values = torch.cat([output.double().flatten() for output in outputs])
-                    variance = float(values.var(correction=0))
-                    if variance == 0 or abs(variance - 1) < tolerance:
-                        break
-                    weights[name] = weights[name] / variance**0.5
-                    found[name].weight.copy_(weights[name])
+            module.register_forward_hook(partial(settle, name))
+        for _ in range(iterations):
+            seen.clear()
+            changed.clear()
+            model(batch)
+            if not changed:
+                break
     return weights
-
-
-def _order(model: nn.Module, batch: Tensor) -> list[str]:
-    """Layers in the order in which they first run."""
-    order: dict[str, None] = {}
-    hooks = [
-        module.register_forward_hook(lambda *_, name=name: order.setdefault(name))
-        for name, module in layers(model).items()
-    ]
-    model(batch[:2])
-    for hook in hooks:
-        hook.remove()
-    return list(order)
-
-
-@contextmanager
-def _outputs(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Fills a list with what the module returns while this is open."""
-    outputs: list[Tensor] = []
-    hook = module.register_forward_hook(lambda _, __, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        hook.remove()

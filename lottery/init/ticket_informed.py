@@ -7,6 +7,7 @@ sign · magnitude · scale, each of the three from the tickets or from another s
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -69,9 +70,15 @@ def fit(kept: Mapping[str, Tensor]) -> dict[str, LayerFit]:
 
 
 def load_fit(file: str) -> TicketFit:
-    """Read a file that `experiments/fit_scheme.py` wrote; ConfigError if it is none."""
+    """Read a file that `experiments/fit_scheme.py` wrote; ConfigError if it is none.
+
+    Like modules of one's own, it is looked for from the folders of Python's path on too: a process
+    on another machine need not have this one's current folder.
+    """
+    places = (Path(place) / file for place in ("", *sys.path))
     try:
-        values = json.loads(Path(file).read_text(encoding="utf-8"))
+        path = next((place for place in places if place.is_file()), Path(file))
+        values = json.loads(path.read_text(encoding="utf-8"))
         fitted = {name: LayerFit(**layer) for name, layer in values["layers"].items()}
         found = TicketFit(values["source"], [int(seed) for seed in values["seeds"]], fitted)
         if any(len(layer.quantiles) != len(GRID) for layer in fitted.values()):

@@ -136,6 +136,14 @@ def test_layers_keep_the_direction_of_the_base_scheme(plain, data):
         assert not math.isclose(float(ratio.mean()), 1, rel_tol=1e-3)
 
 
+def test_two_passes_are_enough_whatever_the_depth(data):
+    passes = []
+    model = nn.Sequential(*(nn.Linear(6, 6) for _ in range(9)))
+    model.register_forward_hook(lambda *_: passes.append(1))
+    initialise(model, "lsuv(base=normal(5))", examples=data.train)
+    assert len(passes) == 2  # one that rescales and one that finds nothing to do
+
+
 class Backwards(nn.Module):
     """Runs its layers in another order than that of their names, one of them twice."""
 

@@ -28,7 +28,11 @@ def network() -> nn.Module:
 
 def drawn(model: nn.Module, spec: str) -> dict[str, float]:
     initialise(model, spec, seed=1)
-    return {n: float(p.square().mean().sqrt()) for n, p in model.named_parameters() if p.dim() > 1}
+    return {
+        n: float(p.detach().square().mean().sqrt())
+        for n, p in model.named_parameters()
+        if p.dim() > 1
+    }
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -150,6 +150,17 @@ def test_what_is_no_fit_is_named(tmp_path, text, reason):
         load_fit(str(path))
 
 
+def test_a_file_is_found_from_here_and_from_pythons_path(file, tmp_path, monkeypatch):
+    folder, name = Path(file).parent, Path(file).name
+    with pytest.raises(ConfigError, match="a file made by"):
+        load_fit(name)
+    monkeypatch.chdir(folder)
+    found = load_fit(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(folder))
+    assert load_fit(name) == found
+
+
 def test_a_missing_file_and_one_of_another_length_are_named(tmp_path, file):
     with pytest.raises(ConfigError, match=r"none.json'; allowed: a file made by"):
         draw(str(tmp_path / "none.json"))

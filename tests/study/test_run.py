@@ -192,6 +192,18 @@ def test_a_variant_has_the_numbers_of_a_study_with_its_settings(tmp_path):
         assert_frame_equal(own.drop(columns=apart), alone.drop(columns=apart))
 
 
+def test_tickets_and_their_controls_are_rescaled_and_nothing_else_is(tmp_path):
+    losses = {}
+    for how in ("none", "unit"):
+        config = tiny.with_controls(rewind=RewindConfig(rescale=how), seeds=[0])
+        rows = run(config, tmp_path / how).levels
+        losses[how] = rows.set_index(["init", "branch", "level"])["train_loss"]
+    same = losses["none"] == losses["unit"]
+    assert same[[branch == "dense" or level == 0 for _, branch, level in same.index]].all()
+    assert not same[[branch != "dense" and level > 0 for _, branch, level in same.index]].any()
+    assert set(same.index.get_level_values("branch")) == {"ticket", "dense", "reinit"}
+
+
 def test_a_second_run_computes_nothing(finished, finished_config, tmp_path, steps):
     shutil.copytree(finished.folder, tmp_path / "tiny")
     files = [path for path in (tmp_path / "tiny").rglob("*.*") if path.is_file()]
