@@ -1,20 +1,26 @@
 """Names for functions: the one way in which schemes, networks, criteria and data sets are found.
 
 A *spec* is a name, or a name with options: `xavier_normal`, `normal(0.1)`,
-`kaiming_normal(gain=1, mode=fan_out)`. Instead of a registered name it may hold a reference to
-one's own function: `my_package.my_module:my_function(option=3)`.
+`kaiming_normal(gain=1, mode=fan_out)`. An option's value is a word, a number, true or false, a
+quoted text, or a spec itself: `by_layer(first=xavier_normal(gain=2), rest=xavier_normal)`. Instead
+of a registered name a spec may hold a reference to one's own function (in quotes within another
+spec): `my_package.my_module:my_function(option=3)`.
 """
 
 import ast
 import functools
 import importlib
 import inspect
+import keyword
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from lottery.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+WORDS = {"true": True, "false": False}
+"""Words that are no strings, as in YAML; Python's own names for them are known too."""
 
 
 def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str, Any]]:
@@ -53,16 +59,35 @@ def canonical(spec: str, what: str = "spec") -> str:
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) and value.isidentifier() else repr(value)
+    return value if isinstance(value, str) and (_is_word(value) or _is_spec(value)) else repr(value)
+
+
+def _is_word(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text) and text not in WORDS
+
+
+def _is_spec(text: str) -> bool:
+    """Whether it is a name with options, written as it would be read within another spec."""
+    name, bracket, _ = text.partition("(")
+    try:
+        return bool(bracket) and _is_word(name) and canonical(text) == text
+    except ConfigError:
+        return False
 
 
 def _literal(node: ast.expr) -> Any:
-    """A bare word counts as a string: mode=fan_out."""
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+    """A bare word counts as a string, as in mode=fan_out; so does a spec within a spec."""
+    if isinstance(node, ast.Name):
+        return WORDS.get(node.id, node.id)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return canonical(ast.unparse(node))
+    return ast.literal_eval(node)
 
 
 class Registry:
     """Functions of one kind by name; their first `leading` arguments are no options.
+
+    A function that takes another number of such arguments has it as an attribute of that name.
 
     >>> colours = Registry("colour")
     >>> @colours.register
@@ -96,7 +121,8 @@ class Registry:
         function = self._import(name) if ":" in name else self._functions.get(name)
         if function is None:
             raise ConfigError(self.kind, spec, f"{', '.join(self)}, or module:function")
-        options = list(inspect.signature(function).parameters)[self.leading :]
+        leading = getattr(function, "leading", self.leading)
+        options = list(inspect.signature(function).parameters)[leading:]
         unknown = sorted(set(kwargs) - set(options))
         if unknown:
             allowed = ", ".join(options) or "none"

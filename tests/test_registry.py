@@ -36,6 +36,11 @@ def shapes() -> Registry:
         ("k(on=True, off=None)", ("k", [], {"on": True, "off": None})),
         ("a.b:c(sizes=[1, (2, 3)])", ("a.b:c", [], {"sizes": [1, (2, 3)]})),
         ("k(text='a)b(')", ("k", [], {"text": "a)b("})),
+        ("k(on=true, off=false)", ("k", [], {"on": True, "off": False})),
+        ("k(f( 1 ,b=c), rest=g)", ("k", ["f(1, b=c)"], {"rest": "g"})),
+        ("k(a=f(g(h=1)))", ("k", [], {"a": "f(g(h=1))"})),
+        ("k(a=f())", ("k", [], {"a": "f"})),
+        ("k(a='m:f(1)')", ("k", [], {"a": "m:f(1)"})),
     ],
 )
 def test_a_spec_is_read_as_written(spec, parsed):
@@ -57,6 +62,11 @@ def test_a_spec_is_read_as_written(spec, parsed):
         "normal(__import__('os').getpid())",
         "normal(1 if 2 else 3)",
         "normal(a.b)",
+        "normal(a.b(1))",
+        "normal(f(1)(2))",
+        "normal(f(**{'a': 1}))",
+        "normal(f(a.b))",
+        "normal(f(1) + 1)",
     ],
 )
 def test_what_is_not_a_spec_is_refused_and_never_run(spec):
@@ -135,6 +145,26 @@ def test_spaces_and_order_do_not_make_another_spec(spec):
     assert parse_spec(canonical(spec)) == (name, args, options)
 
 
-@pytest.mark.parametrize("spec", ["f", "f(0.1)", "f('a b',c=-2)", "m.n:f(x=[1, 2])", "f(True)"])
+@pytest.mark.parametrize(
+    ("spec", "written"),
+    [
+        ("k(b=g, a='f(1)')", "k(a=f(1), b=g)"),
+        ("k(a=f( y=2, x=g( 1 ) ))", "k(a=f(x=g(1), y=2))"),
+        ("k(a='f( 1 )')", "k(a='f( 1 )')"),
+        ("k(a='m.n:f(1)')", "k(a='m.n:f(1)')"),
+        ("k(a='true', b=true)", "k(a='true', b=True)"),
+        ("k(a='None', b=None)", "k(a='None', b=None)"),
+        ("k(a='results/x.json')", "k(a='results/x.json')"),
+    ],
+)
+def test_a_spec_within_a_spec_is_written_in_one_way(spec, written):
+    assert canonical(spec) == written
+    assert parse_spec(canonical(spec)) == parse_spec(spec)
+    assert canonical(written) == written
+
+
+@pytest.mark.parametrize(
+    "spec", ["f(g(1), a=h(x=y))", "f", "f(0.1)", "f('a b',c=-2)", "m.n:f(x=[1, 2])", "f(True)"]
+)
 def test_the_canonical_spec_means_the_same(spec):
     assert parse_spec(canonical(spec)) == parse_spec(spec)

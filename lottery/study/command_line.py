@@ -117,10 +117,22 @@ def with_lists(argv: list[str]) -> list[str]:
     for position, flag in enumerate(argv[:-1]):
         value = argv[position + 1]
         if flag in LISTS and value != "null" and not value.startswith("["):
-            items = [item.strip() for item in re.split(r",(?![^()]*\))", value)]
+            items = [item.strip() for item in _split(value)]
             whole = [int(item) if re.fullmatch(r"-?\d+", item) else item for item in items]
             argv[position + 1] = json.dumps(whole)
     return argv
+
+
+def _split(text: str) -> list[str]:
+    """Parts between the commas that are in no brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def _is_list(arg: str) -> bool:

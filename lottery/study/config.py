@@ -14,7 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lottery.data.images import DATASETS
 from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
-from lottery.init import SCHEMES, Fans
+from lottery.init import SCHEMES, Fans, is_network_scheme
 from lottery.models import MODELS
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.weights import CRITERIA, Context, Layer
@@ -232,6 +232,11 @@ class StudyConfig:
         except UsageError as error:
             raise UsageError(f"variants.{name}: {error}") from error
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StudyConfig":
+        """The study that `to_dict` gave; settings that are not in it are as by default."""
+        return _replaced(cls(), values, "")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, nested, in the order of the fields."""
         return dataclasses.asdict(self)
@@ -269,8 +274,13 @@ def _typed(setting: str, value: Any, hint: Any) -> Any:
 
 
 def _check_scheme(setting: str, spec: str) -> None:
-    """Try the scheme on a small layer, so that a missing option is found before any training."""
+    """Try the scheme on a small layer, so that a missing option is found before any training.
+
+    One that draws whole networks is tried on the study's own once its data are there.
+    """
     scheme = SCHEMES.resolve(spec)
+    if is_network_scheme(scheme):
+        return
     _try(
         setting, spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
     )

@@ -13,6 +13,9 @@ TICKET, DENSE = "ticket", "dense"
 GRID = {"inits", "seeds", "levels", "controls", "variants"}
 """Settings that span the grid, and may differ between runs that fill one folder."""
 
+LONGEST_SLUG = 120
+"""Characters of a scheme that a cell's name shows, as a file system allows 255 in all."""
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
@@ -84,7 +87,7 @@ def _name(config: StudyConfig, init: str, seed: int, branch: str, draw: int) -> 
         settings |= {"rewind": {"to": rewind_to}} if rewind_to else {}
     identity = {**settings, "init": init, "seed": seed, "branch": branch, "draw": draw}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    slug = re.sub(r"[^\w.]+", "_", init).strip("_")
+    slug = re.sub(r"[^\w.]+", "_", init).strip("_")[:LONGEST_SLUG]
     suffix = f"-{draw}" if branch not in (TICKET, DENSE) else ""
     return f"{slug}-s{seed}-{branch}{suffix}-{digest}"
 

@@ -112,7 +112,8 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
     torch.set_num_threads(1)
     try:
         device = trainer.data.train.labels.device
-        model = initialise(build(config.model).to(device), config.inits[0])
+        model = build(config.model).to(device)
+        initialise(model, config.inits[0], config.seeds[0], examples=trainer.data.train)
         biases = config.prune.biases
         sizes, kinds = Masks.ones(model, biases).sizes, prunable(model, biases)
         masks = random_masks(model, keep_counts(sizes, kinds, config.prune, level), biases)

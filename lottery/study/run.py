@@ -15,6 +15,7 @@ import torch
 from lottery.data.images import Dataset, Splits, load, split
 from lottery.data.sources import data_dir as default_data_dir
 from lottery.errors import ConfigError, LotteryError
+from lottery.init import SCHEMES, NetworkDraw, is_network_scheme
 from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import ClusterConfig, StudyConfig
@@ -199,14 +200,39 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, dict[str, int]]
     """Load the data and check what depends on it; the data set and each variant's steps a level."""
     dataset = _load(config, data_dir)
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
-    steps = {}
+    steps: dict[str, int] = {}
+    tried: set[tuple[str, str]] = set()
     for name in config.variant_names:
         variant = config.variant(name)
         trainer = LevelTrainer(data, variant.train, variant.seeds[0], variant.engine)
         step_to_rewind_to(variant.rewind, trainer)
         _try_model(variant, data)
+        _try_schemes(variant, data, tried)
         steps[name] = trainer.last_step
     return dataset, steps
+
+
+def _try_schemes(config: StudyConfig, data: Splits, tried: set[tuple[str, str]]) -> None:
+    """Draw the network once by each scheme that needs a whole one.
+
+    tried: networks and schemes that need not be tried again; added to.
+    """
+    specs = [("inits", spec) for spec in config.inits]
+    if config.rewind.init is not None:
+        specs.append(("rewind.init", config.rewind.init))
+    for setting, spec in specs:
+        if (config.model, spec) in tried or not is_network_scheme(SCHEMES.resolve(spec)):
+            continue
+        tried.add((config.model, spec))
+        model, seed = build(config.model, config.seeds[0]), config.seeds[0]
+        draw = NetworkDraw(model, seed, examples=data.train, seeds=tuple(config.seeds))
+        try:
+            draw.weights(spec)
+        except LotteryError:
+            raise
+        except Exception as error:
+            allowed = f"a scheme for this network and data ({type(error).__name__}: {error})"
+            raise ConfigError(setting, spec, allowed) from error
 
 
 def _load(config: StudyConfig, data_dir: Path) -> Dataset:

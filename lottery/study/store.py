@@ -16,6 +16,7 @@ committed elsewhere) stays.
 
 import contextlib
 import dataclasses
+import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -126,6 +127,18 @@ class StudyStore:
         """Keep the resolved configuration; its grid is joined with that of earlier runs."""
         values = self.joined(config).to_dict()
         self._write("study.yaml", yaml.safe_dump(values, sort_keys=False))
+
+    def config(self) -> StudyConfig:
+        """The study as it was run; StoreError if there is none."""
+        values = self._config()
+        if not values:
+            raise StoreError(f"no study in {self.root}; make one with experiments/run_grid.py")
+        return StudyConfig.from_dict(values)
+
+    def commits(self) -> list[str]:
+        """Commits of the code that the study's runs were made with, each once."""
+        runs = json.loads(self._manifest_with(self.root.name, {}))["runs"]
+        return list(dict.fromkeys(run["git_commit"] for run in runs if run.get("git_commit")))
 
     def _config(self) -> dict[str, Any]:
         """What study.yaml says; nothing if it is not there."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from lottery.data.images import Splits
+from lottery.data.images import Examples, Splits
 from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.init import initialise
 from lottery.pruning import masks as mask_operations
@@ -21,6 +21,7 @@ from lottery.registry import Registry
 from lottery.seeds import Address, derive, generator
 from lottery.tickets.imp import initialised
 from lottery.tickets.level import Memory, Start, Steps, Watch, ignore, train_to_end, walk
+from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig
 from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
@@ -39,6 +40,8 @@ class Draw:
     level: int
     initial: State
     """The ticket's own weights at initialisation."""
+    examples: Examples
+    """The training examples."""
     unpruned: Callable[[], State]
     """The weights of its level 0, trained."""
 
@@ -52,7 +55,8 @@ def reinit(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
     """The ticket's masks with new weights from the same scheme (Frankle & Carbin 2019, sec. 2)."""
     model = deepcopy(draw.model)
     model.load_state_dict(draw.initial)
-    return ticket, snapshot(initialise(model, draw.init, draw.seed, draw.address("reinit")))
+    address = draw.address("reinit")
+    return ticket, snapshot(initialise(model, draw.init, draw.seed, address, draw.examples))
 
 
 @CONTROLS.register
@@ -120,6 +124,7 @@ def run_control(
     seed: int = 0,
     draw: int = 0,
     train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+    rescale: str = "none",
     engine: str = "auto",
     diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
     memory: Memory | None = None,
@@ -129,7 +134,8 @@ def run_control(
 
     control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, retrain, or
     a function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of
-    the ticket. draw: number of the replicate under that seed.
+    the ticket. draw: number of the replicate under that seed. rescale: as the ticket's
+    `rewind.rescale`, by the control's own masks.
     """
     function = CONTROLS.resolve(control)
     check_engine(engine)
@@ -140,8 +146,9 @@ def run_control(
     initial = initialised(model, init, seed, data)
     for level in levels:
         ticket, trained = ticket_at(level)
-        drawn = Draw(model, init, seed, draw, level, initial, lambda: ticket_at(0)[1])
+        drawn = Draw(model, init, seed, draw, level, initial, data.train, lambda: ticket_at(0)[1])
         masks, weights = function(ticket.to("cpu"), drawn)
+        weights = rescaled(weights, masks, rescale)
         record = memory.load_level(level, weights)
         if record is None:
             start = Start(level, masks, weights, initial=weights)

@@ -5,7 +5,7 @@ for ticket in find_tickets(model, data, init="xavier_normal", seed=0, levels=10)
 """
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -30,6 +30,7 @@ from lottery.tickets.level import (
     train_to_end,
     walk,
 )
+from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
@@ -53,6 +54,12 @@ class RewindConfig:
     the network's own. With torch_default it is the reset of the original study of 2020, which kept
     no copy of the weights under study."""
 
+    rescale: Literal["none", "layer", "unit", "isometry"] = "none"
+    """Divide the weights gone back to by the square root of the density that pruning left, of
+    their layer or of their output unit's incoming weights, so that outputs vary as in the dense
+    network (Evci et al. 2022); or move them until layers keep norms again (isometry; Lee et al.
+    2020). Controls are rescaled by their own masks."""
+
     optimizer: Literal["fresh", "rewound", "kept"] = "fresh"
     """Optimiser state at the start of a level: none, as it was at step `to`, or as it was at the
     end of the last level (with the state of pruned weights set to zero)."""
@@ -65,6 +72,8 @@ class RewindConfig:
             if step or self.mode != "weights":
                 allowed = "nothing, unless weights go back to step 0"
                 raise ConfigError("rewind.init", self.init, allowed)
+        if self.rescale != "none" and self.mode != "weights":
+            raise ConfigError("rewind.rescale", self.rescale, "none, unless weights go back")
         if self.optimizer == "rewound" and (step == 0 or self.mode != "weights"):
             raise ConfigError(
                 "rewind.optimizer", "rewound", "fresh or kept, unless weights go back to a step > 0"
@@ -119,13 +128,15 @@ def find_tickets(
     recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
     target = initial
     if rewind.init is not None:
-        target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",)))
+        target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",), data.train))
     full, device = Masks.ones(model, prune.biases).to("cpu"), data.train.labels.device
     kinds = prunable(model, prune.biases)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
         record = memory.load_level(level, target if level else initial)
+        if record is not None and level and rewind.rescale != "none":
+            record = replace(record, initial=rescaled(target, record.masks, rewind.rescale))
         if record is None:
             if first is None or previous is None:
                 start = Start(level, full, initial, initial)
@@ -195,7 +206,7 @@ def find_dense(
 
 def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
     """Initialise `model` on the data's device; a copy of its state, taken after the scheme."""
-    initialise(model.to(data.train.labels.device), init, seed)
+    initialise(model.to(data.train.labels.device), init, seed, examples=data.train)
     return snapshot(model)
 
 
@@ -228,7 +239,7 @@ def _rewound(
         optimizer = point.optimizer
     elif rewind.optimizer == "kept" and end:
         optimizer = end.optimizer
-    weights = source.trained
+    initial, weights = rescaled(target, masks, rewind.rescale), source.trained
     if rewind.mode == "weights":
-        weights = point.model if point else target
-    return Start(level, masks, weights, target, step, optimizer, rewind.mode == "none")
+        weights = rescaled(point.model, masks, rewind.rescale) if point else initial
+    return Start(level, masks, weights, initial, step, optimizer, rewind.mode == "none")

@@ -25,7 +25,8 @@ class Level:
     kinds: dict[str, str]
     """Layer kind of each masked parameter: conv, linear or output."""
     initial: State
-    """Weights at initialisation, before masks: this level's own draw where it has one."""
+    """Weights at initialisation, before masks: this level's own draw where it has one, and rescaled
+    where the level's were."""
     trained: State
     """Weights at the level's last step; pruned ones are zero."""
     evaluations: list[Evaluation]

@@ -84,6 +84,8 @@ def test_the_default_study_is_lenet_quick(parsed):
 def test_lists_are_written_with_commas(parsed, study):
     config = parsed(study, "--inits", "normal(0.1),kaiming_normal(gain=1,mode=fan_out)")
     assert config.inits == ["normal(0.1)", "kaiming_normal(gain=1, mode=fan_out)"]
+    config = parsed(study, "--inits", "by_layer(normal(1),first=normal(2),output=f(2)),normal(3)")
+    assert config.inits == ["by_layer(normal(1), first=normal(2), output=f(2))", "normal(3)"]
     assert parsed(study, "--seeds=0,1").seeds == [0, 1]
     assert parsed(study, "--seeds", "4, -7").seeds == [4, -7]
     assert parsed(study, "--seeds", "[3, 4]").seeds == [3, 4]
@@ -149,9 +151,9 @@ BAD_ARGUMENTS = {
     "--seeds 0,": "seeds is ''; allowed: a whole number",
     "--seeds 0,0": "seeds is [0, 0]; allowed: one or more values, each once",
     "--seeds true": "seeds is 'True'; allowed: a whole number",
-    "--inits he": "init is 'he'; allowed: kaiming_normal, kaiming_uniform, normal, orthogonal,",
-    "--inits @x": "init is '@x'; allowed: kaiming_normal,",
-    "--inits {a": "init is '{a'; allowed: kaiming_normal,",
+    "--inits he": "init is 'he'; allowed: by_layer, data_aware_first, delta_orthogonal, kaiming",
+    "--inits @x": "init is '@x'; allowed: by_layer,",
+    "--inits {a": "init is '{a'; allowed: by_layer,",
     "--inits [a": "inits is '[a'; allowed: a list",
     "--inits normal": "inits is 'normal'; allowed: a scheme with its options (normal() missing",
     "--inits normal(-1)": "inits is 'normal(-1)'; allowed: a scheme with its options (normal expe",
@@ -237,7 +239,7 @@ BAD_FILES = {
     "levels: null": "levels is None; allowed: a value, such as 10",
     "train: {lr: null}": "train.lr is None; allowed: a value, such as 0.0012",
     "seeds: 0": "seeds is '0'; allowed: a list",
-    "inits: [he]": "init is 'he'; allowed: kaiming_normal,",
+    "inits: [he]": "init is 'he'; allowed: by_layer,",
     "inits: [normal]": "inits is 'normal'; allowed: a scheme with its options",
     "train: {lr: fast}": "train.lr is 'fast'; allowed: a number",
     "train: {optimizer: lamb}": "train.optimizer is 'lamb'; allowed: adam, sgd",

@@ -22,7 +22,7 @@ from tests import tiny
         ({"engine": "warp"}, "engine is 'warp'; allowed: auto, reference"),
         ({"model": "resnet"}, "model is 'resnet'; allowed: conv2, conv4, conv6, lenet_300_100, or"),
         ({"data": "imagenet"}, "data is 'imagenet'; allowed: cifar10, mnist, or module:function"),
-        ({"inits": ["he"]}, "init is 'he'; allowed: kaiming_normal,"),
+        ({"inits": ["he"]}, "init is 'he'; allowed: by_layer,"),
         ({"inits": ["normal"]}, "inits is 'normal'; allowed: a scheme with its options"),
         ({"inits": ["normal(-1)"]}, "inits is 'normal(-1)'; allowed: a scheme with its options"),
         ({"inits": ["normal(a)"]}, "inits is 'normal(a)'; allowed: a scheme with its options"),
@@ -124,7 +124,8 @@ def test_the_plain_values_survive_a_round_trip_through_yaml():
     values = config.to_dict()
     assert yaml.safe_load(yaml.safe_dump(values)) == values
     assert list(values) == list(StudyConfig.__dataclass_fields__)
-    rewind = {"mode": "weights", "to": "5it", "init": None, "optimizer": "rewound"}
+    rewind = {"mode": "weights", "to": "5it", "init": None}
+    rewind |= {"rescale": "none", "optimizer": "rewound"}
     assert values["rewind"] == rewind
 
 

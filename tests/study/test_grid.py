@@ -94,6 +94,13 @@ def test_without_pruning_there_is_nothing_to_control():
     assert {cell.branch for cell in cells(config)} == {"ticket", "dense"}
 
 
+def test_long_schemes_make_names_that_a_file_system_takes():
+    inits = [f"by_layer(rest='{'x' * 300}:{end}')" for end in "ab"]
+    found = [grid._name(tiny.config(), init, 0, "ticket", 0) for init in inits]
+    assert found[0] != found[1]
+    assert all(len(name) < 200 for name in found)
+
+
 def test_the_lists_of_the_grid_do_not_enter_the_names_of_its_cells():
     few = tiny.with_controls(inits=["xavier_normal"], seeds=[1], levels=1)
     many = tiny.with_controls(name="other", controls=ControlsConfig(dense=True, reinit=3))

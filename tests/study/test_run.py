@@ -219,6 +219,18 @@ def test_variants_share_a_baseline_that_is_trained_once(workers, tmp_path):
     }
 
 
+def test_tickets_and_their_controls_are_rescaled_and_nothing_else_is(tmp_path):
+    losses = {}
+    for how in ("none", "unit"):
+        config = tiny.with_controls(rewind=RewindConfig(rescale=how), seeds=[0])
+        rows = run(config, tmp_path / how).levels
+        losses[how] = rows.set_index(["init", "branch", "level"])["train_loss"]
+    same = losses["none"] == losses["unit"]
+    assert same[[branch == "dense" or level == 0 for _, branch, level in same.index]].all()
+    assert not same[[branch != "dense" and level > 0 for _, branch, level in same.index]].any()
+    assert set(same.index.get_level_values("branch")) == {"ticket", "dense", "reinit"}
+
+
 def test_a_second_run_computes_nothing(finished, finished_config, tmp_path, steps):
     shutil.copytree(finished.folder, tmp_path / "tiny")
     files = [path for path in (tmp_path / "tiny").rglob("*.*") if path.is_file()]

@@ -100,6 +100,15 @@ def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
     )
 
 
+RESCALED = {
+    "none": "",
+    "layer": ", divided by the square root of their layer's density",
+    "unit": ", divided by the square root of the density of their unit's inputs",
+    "isometry": ", moved towards equal singular values of their layer",
+}
+"""What `rewind.rescale` does to them."""
+
+
 def _rewinding(rewind: dict[str, Any]) -> str:
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
@@ -110,7 +119,8 @@ def _rewinding(rewind: dict[str, Any]) -> str:
         goal = "their own initial values"
     else:
         goal = f"their values after {_length(step)} of level 0"
-    return f"weights that remain go back to {goal}; optimiser state {rewind['optimizer']}"
+    rescaled = RESCALED[rewind.get("rescale", "none")]  # older studies do not have it
+    return f"weights that remain go back to {goal}{rescaled}; optimiser state {rewind['optimizer']}"
 
 
 def _controls(study: Study) -> str:

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Size, nn
 
 from lottery.errors import ConfigError
-from lottery.init import SCHEMES, Fans, fans, initialise
+from lottery.init import SCHEMES, Fans, fans, initialise, is_network_scheme
 from lottery.seeds import generator
 
 LINEAR, CONV = nn.Linear(600, 200), nn.Conv2d(32, 96, (3, 5), groups=2)
@@ -99,6 +99,30 @@ def test_orthogonal_has_orthonormal_rows_or_columns_times_the_gain(out, into, ga
         torch.testing.assert_close(gram, expected.double(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("out", "into"), [(12, 8), (8, 12), (8, 8)])
+def test_delta_orthogonal_keeps_norms_through_a_convolution(out, into):
+    layer = nn.Conv2d(into, out, 3, padding=1, bias=False)
+    kernel = weights("delta_orthogonal(gain=1)", layer)
+    assert int((kernel != 0).sum()) == out * into
+    assert (kernel[:, :, 1, 1] != 0).all()
+    images = torch.randn(5, into, 6, 7, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        outputs = layer(images)
+    norms = outputs.norm(dim=1) / images.norm(dim=1)
+    if out >= into:
+        torch.testing.assert_close(norms, torch.ones_like(norms), rtol=1e-5, atol=0)
+    else:
+        assert (norms < 1).all()
+        gram = kernel[:, :, 1, 1] @ kernel[:, :, 1, 1].T
+        torch.testing.assert_close(gram, torch.eye(out), atol=1e-5, rtol=0)
+
+
+def test_delta_orthogonal_is_orthogonal_in_linear_layers_and_has_the_gain_of_a_relu():
+    assert torch.equal(weights("delta_orthogonal", LINEAR), weights("orthogonal", LINEAR))
+    taps = weights("delta_orthogonal", nn.Conv1d(4, 6, 5))[:, :, 2]
+    torch.testing.assert_close(taps.T @ taps, 2 * torch.eye(4), atol=1e-5, rtol=0)
+
+
 def test_sign_constant_has_one_magnitude_and_both_signs():
     for spec, magnitude in (
         ("sign_constant", math.sqrt(2 / 240)),
@@ -175,6 +199,7 @@ SPECS = [
     "kaiming_uniform",
     "truncated_normal",
     "orthogonal",
+    "delta_orthogonal",
     "sign_constant",
     "normal(0.1)",
     "uniform(0.1)",
@@ -182,8 +207,9 @@ SPECS = [
 ]
 
 
-def test_every_scheme_is_tested_here():
-    assert {spec.partition("(")[0] for spec in SPECS} == set(SCHEMES)
+def test_every_scheme_of_a_layer_is_tested_here():
+    of_layers = {name for name in SCHEMES if not is_network_scheme(SCHEMES.resolve(name))}
+    assert {spec.partition("(")[0] for spec in SPECS} == of_layers
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -301,7 +327,7 @@ def test_a_scheme_that_returns_another_shape_is_named_with_the_layer(plain):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("xavier", "init is 'xavier'; allowed: kaiming_normal, "),
+        ("xavier", "init is 'xavier'; allowed: by_layer, "),
         ("kaiming_normal(mode=fan_sum)", "mode is 'fan_sum'; allowed: fan_in, fan_out, fan_avg"),
         ("kaiming_normal(gian=1)", "init kaiming_normal.s option is .gian."),
     ],

@@ -1,14 +1,14 @@
-"""Initialisation schemes: pure functions (shape, fans, generator, options) -> weights.
+"""Schemes of single layers: pure functions (shape, fans, generator, options) -> weights.
 
-Most schemes are *variance scalings*: their standard deviation is gain / sqrt(fan), and the name
-says the shape of the distribution and how the fan is counted. A layer's weights come from a
-generator addressed by (seed, "init", layer name), so two normal schemes under one seed draw the
-same numbers and differ in scale alone, and so do two uniform ones; a normal and a uniform scheme
-share only the seed's data.
+Most are *variance scalings*: their standard deviation is gain / √fan, and the name says the shape
+of the distribution and how the fan is counted. `gain` walks the axis of widths, as in
+xavier_normal(gain=0.25). Shapes are compared at one σ: xavier_normal, xavier_uniform,
+truncated_normal and sign_constant(gain=1, mode=fan_avg) share Xavier's; kaiming_normal,
+kaiming_uniform, truncated_normal(gain=1.41421356, mode=fan_in) and sign_constant share Kaiming's.
+`lottery.init.stds` says what σ a scheme gives a network's layers.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,6 @@ from torch import Generator, Size, Tensor, nn
 
 from lottery.errors import ConfigError
 from lottery.registry import Registry
-from lottery.seeds import Address, generator
 
 RELU_GAIN = math.sqrt(2)
 """Gain that keeps the second moment through a ReLU (He et al. 2015, eq. 10)."""
@@ -42,8 +41,8 @@ def fans(weight: Tensor, groups: int = 1, transposed: bool = False) -> Fans:
     return Fans(first, second) if transposed else Fans(second, first)
 
 
-def _std(fans: Fans, gain: float, mode: str) -> float:
-    """Standard deviation gain / sqrt(fan)."""
+def scaled_std(fans: Fans, gain: float, mode: str) -> float:
+    """Standard deviation gain / √fan; mode: fan_in, fan_out or fan_avg, their mean."""
     choices = {**fans._asdict(), "fan_avg": (fans.fan_in + fans.fan_out) / 2}
     if mode not in choices:
         raise ConfigError("init option mode", mode, ", ".join(choices))
@@ -61,13 +60,13 @@ def _uniform(shape: Size, bound: float, generator: Generator) -> Tensor:
 @SCHEMES.register
 def xavier_normal(shape: Size, fans: Fans, generator: Generator, gain: float = 1.0) -> Tensor:
     """N(0, σ²) with σ = gain·√(2 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
-    return _normal(shape, _std(fans, gain, "fan_avg"), generator)
+    return _normal(shape, scaled_std(fans, gain, "fan_avg"), generator)
 
 
 @SCHEMES.register
 def xavier_uniform(shape: Size, fans: Fans, generator: Generator, gain: float = 1.0) -> Tensor:
     """U(−a, a) with a = gain·√(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16)."""
-    return _uniform(shape, math.sqrt(3) * _std(fans, gain, "fan_avg"), generator)
+    return _uniform(shape, math.sqrt(3) * scaled_std(fans, gain, "fan_avg"), generator)
 
 
 @SCHEMES.register
@@ -75,7 +74,7 @@ def kaiming_normal(
     shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN, mode: str = "fan_in"
 ) -> Tensor:
     """N(0, σ²) with σ = gain / √fan, gain √2 for ReLU (He et al. 2015, eq. 10)."""
-    return _normal(shape, _std(fans, gain, mode), generator)
+    return _normal(shape, scaled_std(fans, gain, mode), generator)
 
 
 @SCHEMES.register
@@ -83,7 +82,7 @@ def kaiming_uniform(
     shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN, mode: str = "fan_in"
 ) -> Tensor:
     """U(−a, a) with a = gain·√(3 / fan), gain √2 for ReLU (He et al. 2015)."""
-    return _uniform(shape, math.sqrt(3) * _std(fans, gain, mode), generator)
+    return _uniform(shape, math.sqrt(3) * scaled_std(fans, gain, mode), generator)
 
 
 @SCHEMES.register
@@ -97,15 +96,34 @@ def truncated_normal(
     """
     density = math.exp(-2) / math.sqrt(2 * math.pi)
     std_after_cut = math.sqrt(1 - 4 * density / math.erf(math.sqrt(2)))
-    std = _std(fans, gain, mode) / std_after_cut
+    std = scaled_std(fans, gain, mode) / std_after_cut
     weight = torch.empty(shape)
     return nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=generator)
 
 
 @SCHEMES.register
 def orthogonal(shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN) -> Tensor:
-    """gain times a matrix (out, rest) with orthonormal rows or columns (Saxe et al. 2014)."""
+    """gain times a matrix (out, rest) with orthonormal rows or columns (Saxe et al. 2014).
+
+    Its singular values are all `gain`, and σ = gain / √max(out, rest). Gain 1 is dynamical isometry
+    in a linear network; √2 makes up for the half that a ReLU takes.
+    """
     return nn.init.orthogonal_(torch.empty(shape), gain, generator=generator)
+
+
+@SCHEMES.register
+def delta_orthogonal(
+    shape: Size, fans: Fans, generator: Generator, gain: float = RELU_GAIN
+) -> Tensor:
+    """Zero but for each kernel's centre tap: gain times an orthogonal (out, in) (Xiao et al. 2018).
+
+    Then a convolution keeps norms as `orthogonal` does in a linear layer, where the two are the
+    same. Rows are orthonormal where out < in, which keeps norms backwards alone.
+    """
+    weight = torch.zeros(shape)
+    taps = weight.view(*shape[:2], -1)
+    taps[:, :, taps.shape[2] // 2] = orthogonal(shape[:2], fans, generator, gain)
+    return weight
 
 
 @SCHEMES.register
@@ -116,13 +134,19 @@ def sign_constant(
 
     The `binary` initialisation of Ramanujan et al. (2020): the sign and scale of Kaiming normal.
     """
-    std = torch.full(shape, _std(fans, gain, mode))
+    std = torch.full(shape, scaled_std(fans, gain, mode))
     return torch.where(_normal(shape, 1.0, generator) < 0, -std, std)
 
 
 @SCHEMES.register
 def normal(shape: Size, fans: Fans, generator: Generator, std: float) -> Tensor:
-    """N(0, std²) in every layer, whatever its fans."""
+    """N(0, std²) in every layer, whatever its fans.
+
+    It is the scheme to choose for Adam if weights of all layers are to travel equally far for their
+    size: Adam's steps are about as long as its learning rate, whatever the scale of a layer, so
+    the relative travel lr·√steps / σ is the same in every layer when σ is. Frankle & Carbin (2019,
+    app. G.5) found σ = 0.1 best for LeNet, near Xavier's of its last layers.
+    """
     return _normal(shape, std, generator)
 
 
@@ -140,35 +164,3 @@ def torch_default(shape: Size, fans: Fans, generator: Generator) -> Tensor:
     alone.
     """
     return _uniform(shape, 1 / math.sqrt(fans.fan_in), generator)
-
-
-def initialise(
-    model: nn.Module,
-    scheme: str | Callable[..., Tensor] = "xavier_normal",
-    seed: int = 0,
-    address: tuple[Address, ...] = ("init",),
-) -> nn.Module:
-    """Set every linear and convolution layer of `model` by `scheme`, in place; biases to zero.
-
-    scheme: a name such as "xavier_normal", a name with options such as "kaiming_normal(gain=1)",
-        "module:function", or a function (shape, fans, generator) -> Tensor of that shape.
-    seed, address: where the random streams are found, one per layer; another address is another
-        draw under the same seed (the reinit control).
-    Other parameters (batch norm, embeddings) are left as they are.
-    """
-    function = SCHEMES.resolve(scheme)
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            if not isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
-                continue
-            weight = module.weight
-            stream = generator(seed, *address, name)
-            transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-            layer_fans = fans(weight, getattr(module, "groups", 1), transposed)
-            values = function(weight.shape, layer_fans, stream)
-            if values.shape != weight.shape:
-                raise ConfigError("init", str(scheme), f"a scheme that returns {name}'s shape")
-            weight.copy_(values)
-            if module.bias is not None:
-                module.bias.zero_()
-    return model
