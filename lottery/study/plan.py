@@ -114,8 +114,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
         device = trainer.data.train.labels.device
         model = initialise(build(config.model).to(device), config.inits[0])
         biases = config.prune.biases
-        sizes, kinds = Masks.ones(model, biases).sizes, prunable(model, biases)
-        masks = random_masks(model, keep_counts(sizes, kinds, config.prune, level), biases)
+        full, kinds = Masks.ones(model, biases), prunable(model, biases)
+        counts = keep_counts(full.sizes, kinds, config.prune, level, full.shapes)
+        masks = random_masks(model, counts, biases)
         optimizer = make_optimizer(model, config.train)
         masks.apply(model, optimizer)
         run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))
