@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lottery.errors import DivergedError
 from lottery.pruning.masks import Masks
 
 Gradients = dict[str, Tensor]
@@ -113,4 +114,6 @@ class Network:
         found = torch.autograd.grad(
             value, parameters, create_graph=differentiable, materialize_grads=True
         )
+        if not all(bool(gradient.isfinite().all()) for gradient in found):
+            raise DivergedError("derivatives of the network to prune are not finite numbers")
         return dict(zip(self._masks, found, strict=True))

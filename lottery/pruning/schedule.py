@@ -7,6 +7,7 @@ from typing import Literal
 
 from lottery.errors import ConfigError, check_choices
 from lottery.pruning.allocation import Shapes, allocate
+from lottery.registry import canonical
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "prune")
+        object.__setattr__(self, "criterion", canonical(self.criterion, "prune.criterion"))
         for kind, rate in self.rates.items():
             if not 0 <= rate < 1:
                 raise ConfigError(f"prune.{kind}_rate", rate, "a fraction of at least 0 below 1")
