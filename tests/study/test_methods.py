@@ -10,9 +10,11 @@ import pytest
 import torch
 import yaml
 
+from lottery.analysis import frames, layer_collapses
+from lottery.diagnostics import DiagnosticsConfig
 from lottery.pruning.criteria import CRITERIA
 from lottery.pruning.masks import Masks, prunable
-from lottery.pruning.schedule import keep_counts
+from lottery.pruning.schedule import PruneConfig, keep_counts
 from lottery.study import ControlsConfig, StudyConfig
 from lottery.study.grid import cells
 from lottery.study.store import StudyStore
@@ -144,3 +146,24 @@ def test_learning_rate_rewinding_is_fine_tuning_where_the_rate_is_constant(tmp_p
     levels = tiny.run_here(config(variants=variants), tmp_path).levels
     one, other = (levels[levels["variant"] == name].reset_index() for name in variants)
     pd.testing.assert_series_equal(one["test_loss"], other["test_loss"])
+
+
+def output_first(layer, context):
+    """A criterion that prunes the output layer before anything else."""
+    return layer.weight.abs() - (100 if layer.name == "3.weight" else 0)
+
+
+@pytest.mark.parametrize("engine", ["reference", "sparse", "stacked"])
+def test_a_collapsed_network_is_trained_recorded_and_found(engine, tmp_path):
+    """No engine or diagnostic fails on a layer without weights, and nothing keeps it alive."""
+    prune = PruneConfig(criterion=f"{__name__}:output_first", scope="global")
+    diagnostics = DiagnosticsConfig(record=True)
+    chosen = config(prune=prune, engine=engine, diagnostics=diagnostics)
+    result = tiny.run_here(chosen, tmp_path)
+    assert not result.failures
+    assert result.levels["test_accuracy"].between(0, 1).all()
+    tables = [read("tiny", tmp_path) for read in (frames.layers, frames.diagnostics)]
+    for given in (tables, tables[:1]):
+        found = layer_collapses(*given)
+        assert found["level"].tolist() == [1, 2]
+        assert found["layers"].tolist() == ["3.weight", "3.weight"]
