@@ -122,6 +122,15 @@ def test_totals_are_exact_and_no_layer_ever_grows(allocation, shapes, fractions)
         assert 0 <= share <= size
 
 
+def test_a_layer_does_not_gain_the_weight_that_rounding_would_give_it():
+    """The Alabama paradox: by largest remainders alone the smallest of these gains as all lose."""
+    shapes = {"a": (2, 3), "b": (2, 3), "c": (2, 1)}
+    eleven = allocate("uniform", shapes, 11)
+    assert eleven == {"a": 5, "b": 5, "c": 1}
+    assert allocate("uniform", shapes, 10) == {"a": 4, "b": 4, "c": 2}
+    assert allocate("uniform", shapes, 10, eleven) == {"a": 5, "b": 4, "c": 1}
+
+
 @given(st.sampled_from(NAMES), layer_shapes, st.floats(0, 1))
 def test_counts_are_the_shares_up_to_one_weight(allocation, shapes, fraction):
     named = {str(index): shape for index, shape in enumerate(shapes)}
