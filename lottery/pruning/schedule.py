@@ -26,8 +26,8 @@ class PruneConfig:
     """Rank weights within each layer, or all together. The total kept is the same."""
 
     allocation: Literal["rates", "uniform", "erk", "smart", "smart_vgg"] = "rates"
-    """How scope layer shares the total that the rates leave at a level out among layers: by the
-    rates themselves, at one density, or by Erdős–Rényi-kernel or smart ratios."""
+    """How layers share the total that the rates leave at a level, with scope layer: by the rates
+    themselves, at one density, or by Erdős–Rényi-kernel or smart ratios."""
 
     iterations: int = 1
     """Rankings in which a level's masks are found, each keeping the same share of what the last one

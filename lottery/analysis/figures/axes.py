@@ -61,6 +61,8 @@ def cross_out(ax: Axes, x: ArrayLike, rows: pd.DataFrame, collapses: pd.DataFram
             100 * rows["mean"].to_numpy()[lost],
             linestyle="none",
             marker="x",
+            markersize=8,
+            markeredgewidth=1.3,
             color="black",
             zorder=5,
             label="layer collapse in at least one seed",
