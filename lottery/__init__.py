@@ -13,6 +13,7 @@ from lottery.diagnostics import DiagnosticsConfig
 from lottery.init import initialise
 from lottery.models import build
 from lottery.pruning.masks import Masks, prunable
+from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig, keep_counts
 from lottery.pruning.weights import prune
 from lottery.tickets import Level, RewindConfig, find_dense, find_tickets, run_control
@@ -24,6 +25,7 @@ __all__ = [
     "Examples",
     "Level",
     "Masks",
+    "Network",
     "PruneConfig",
     "RewindConfig",
     "Splits",

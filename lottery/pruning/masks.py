@@ -86,6 +86,11 @@ class Masks(Mapping[str, Tensor]):
         """Weights per parameter, pruned or not."""
         return {name: mask.numel() for name, mask in self.items()}
 
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Shape per parameter."""
+        return {name: mask.shape for name, mask in self.items()}
+
     @cached_property
     def remaining(self) -> dict[str, int]:
         """Weights kept per parameter."""

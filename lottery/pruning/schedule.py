@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lottery.errors import ConfigError, check_choices
+from lottery.pruning.allocation import Shapes, allocate
+from lottery.registry import canonical
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +15,27 @@ class PruneConfig:
     """What is pruned between two levels, and by which criterion."""
 
     criterion: str = "magnitude"
-    """Score by which weights are kept, highest first: magnitude, magnitude_at_init, random, or
-    module:function."""
+    """Score by which weights are kept, highest first: magnitude, lamp, movement, snip, ... (all are
+    in docs/methods.md), or module:function."""
+
+    at: Literal["trained", "initial"] = "trained"
+    """Which network is ranked: the trained one of the last level; or the untrained one, from which
+    each level's masks are computed straight to its density."""
 
     scope: Literal["layer", "global"] = "layer"
     """Rank weights within each layer, or all together. The total kept is the same."""
+
+    allocation: Literal["rates", "uniform", "erk", "smart", "smart_vgg"] = "rates"
+    """How layers share the total that the rates leave at a level, with scope layer: by the rates
+    themselves, at one density, or by Erdős–Rényi-kernel or smart ratios."""
+
+    iterations: int = 1
+    """Rankings in which a level's masks are found, each keeping the same share of what the last one
+    kept; 100 for synflow, as its authors have it."""
+
+    images: int = 100
+    """Training images on which criteria on gradients rank, drawn by the seed, as many of each class
+    up to one, the same at every level."""
 
     linear_rate: float = 0.2
     """Fraction of the remaining weights pruned per level in linear layers."""
@@ -37,9 +55,19 @@ class PruneConfig:
 
     def __post_init__(self) -> None:
         check_choices(self, "prune")
+        object.__setattr__(self, "criterion", canonical(self.criterion, "prune.criterion"))
         for kind, rate in self.rates.items():
             if not 0 <= rate < 1:
                 raise ConfigError(f"prune.{kind}_rate", rate, "a fraction of at least 0 below 1")
+        for name in ("iterations", "images"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"prune.{name}", getattr(self, name), "at least 1")
+        if self.allocation != "rates" and (self.scope == "global" or self.biases):
+            allowed = "rates, unless scope is layer and biases are not pruned"
+            raise ConfigError("prune.allocation", self.allocation, allowed)
+        if self.at == "initial" and not self.iterative:
+            allowed = "true where the untrained network is pruned, which is one-shot by itself"
+            raise ConfigError("prune.iterative", self.iterative, allowed)
 
     @property
     def rates(self) -> dict[str, float]:
@@ -47,20 +75,34 @@ class PruneConfig:
         output = self.linear_rate / 2 if self.output_rate is None else self.output_rate
         return {"conv": self.conv_rate, "linear": self.linear_rate, "output": output}
 
+    @property
+    def from_last_level(self) -> bool:
+        """Whether a level's masks are cut from those of the level before, and so nest in them."""
+        return self.iterative and self.at == "trained"
+
 
 def keep_counts(
-    sizes: Mapping[str, int], kinds: Mapping[str, str], config: PruneConfig, level: int
+    sizes: Mapping[str, int],
+    kinds: Mapping[str, str],
+    config: PruneConfig,
+    level: int,
+    shapes: Shapes | None = None,
 ) -> dict[str, int]:
     """Weights that each parameter keeps at `level`, after `level` prunings of round(rate · rest).
 
-    sizes: weights per parameter; kinds: "conv", "linear" or "output" per parameter.
-    Global scope keeps the sum of these, so that both scopes meet at equal weights remaining.
+    sizes: weights per parameter; kinds: "conv", "linear" or "output" per parameter. shapes: of the
+    parameters, for allocations other than by rates. These and global scope keep the sum of what the
+    rates leave, so that all methods meet at equal weights remaining. No count grows with the level.
 
     >>> keep_counts({"w": 1000}, {"w": "output"}, PruneConfig(), 3)
     {'w': 729}
     """
-    counts = dict(sizes)
+    counts, shared = dict(sizes), dict(sizes)
     for _ in range(level):
         for name, count in counts.items():
             counts[name] = count - math.floor(config.rates[kinds[name]] * count + 0.5)
-    return counts
+        if config.allocation != "rates":
+            if shapes is None:
+                raise ConfigError("prune.allocation", config.allocation, "rates without shapes")
+            shared = allocate(config.allocation, shapes, sum(counts.values()), shared)
+    return counts if config.allocation == "rates" else shared

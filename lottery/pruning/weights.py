@@ -1,63 +1,17 @@
-"""Criteria on single weights, and pruning by them to an exact count.
+"""Pruning single weights by a criterion, to an exact count.
 
-A criterion is a function (layer, context) -> scores of the weight's shape; the highest are kept:
-
-    def movement(layer, context):
-        return (layer.weight - layer.initial).abs()
-
-    masks = prune(masks, weights, initial, keep, criterion=movement)
+masks = prune(masks, weights, initial, keep, criterion="movement", scope="global")
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 from torch import Generator, Tensor
 
 from lottery.errors import ConfigError, DivergedError
+from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
 from lottery.pruning.masks import Masks, split_like
-from lottery.registry import Registry
-
-CRITERIA = Registry("criterion", leading=2)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One prunable parameter as a criterion sees it."""
-
-    name: str
-    weight: Tensor
-    """Trained values."""
-    initial: Tensor
-    """Values at initialisation, same shape."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a criterion may need beside the layer."""
-
-    generator: Generator
-
-
-Criterion = Callable[[Layer, Context], Tensor]
-
-
-@CRITERIA.register
-def magnitude(layer: Layer, context: Context) -> Tensor:
-    """|w| after training (Han et al. 2015; "large final" of Zhou et al. 2019)."""
-    return layer.weight.abs()
-
-
-@CRITERIA.register
-def magnitude_at_init(layer: Layer, context: Context) -> Tensor:
-    """|w| at initialisation (Frankle & Carbin 2019, app. F.4; "large init" of Zhou et al.)."""
-    return layer.initial.abs()
-
-
-@CRITERIA.register
-def random(layer: Layer, context: Context) -> Tensor:
-    """Uniform scores: every weight is as good as any other."""
-    return torch.rand(layer.weight.shape, generator=context.generator).to(layer.weight.device)
+from lottery.pruning.network import Network
 
 
 def prune(
@@ -68,41 +22,69 @@ def prune(
     *,
     criterion: str | Criterion = "magnitude",
     scope: str = "layer",
+    iterations: int = 1,
     generator: Generator | None = None,
+    network: Network | None = None,
 ) -> Masks:
     """Masks within `masks` that keep exactly the highest-scoring weights.
 
     weights, initial: trained and initial values by parameter name. keep: weights to keep per
     parameter; with scope "global" their sum is kept, ranked over all layers with anything to
-    prune together. generator: draws scores of random criteria and the order among ties.
+    prune together. iterations: rankings, each of what the last one kept and each keeping the same
+    share (Tanaka et al. 2020, alg. 1). generator: draws scores of random criteria and the order
+    among ties. network: what criteria on gradients need, in the state of `weights`.
     """
     if scope not in ("layer", "global"):
         raise ConfigError("scope", scope, "layer, global")
     generator = generator or torch.Generator().manual_seed(0)
+    pools = [[name] for name in masks]
+    if scope == "global":
+        pools = [[name for name in masks if keep[name] < masks[name].numel()]]
+    targets = {
+        pool[0]: _targets(
+            sum(masks.remaining[name] for name in pool), sum(keep[n] for n in pool), iterations
+        )
+        for pool in pools
+        if pool
+    }
+    for iteration in range(iterations):
+        context = Context(generator, network.under(masks) if network else None)
+        scores = _scores(masks, weights, initial, criterion, context)
+        found = dict(masks)
+        for pool in filter(None, pools):
+            joined = _highest(
+                torch.cat([scores[name].flatten() for name in pool]),
+                torch.cat([masks[name].flatten() for name in pool]),
+                targets[pool[0]][iteration],
+                generator,
+            )
+            found |= split_like(joined, {name: masks[name] for name in pool})
+        masks = Masks(found)
+    return masks
+
+
+def _targets(alive: int, keep: int, iterations: int) -> list[int]:
+    """Weights to keep after each iteration: from those alive down by equal factors to `keep`."""
+    share = keep / alive if alive else 0.0
+    counts = [round(alive * share ** (k / iterations)) for k in range(1, iterations)]
+    return [*counts, keep]
+
+
+def _scores(
+    masks: Masks,
+    weights: Mapping[str, Tensor],
+    initial: Mapping[str, Tensor],
+    criterion: str | Criterion,
+    context: Context,
+) -> dict[str, Tensor]:
+    """Scores of all weights, each layer's of its own shape."""
     score = CRITERIA.resolve(criterion)
-    context = Context(generator)
     scores = {}
     for name, mask in masks.items():
         scores[name] = score(Layer(name, weights[name], initial[name]), context).to(mask.device)
         if scores[name].shape != mask.shape:
             raise ConfigError("criterion", str(criterion), f"scores of the shape of {name}")
-    if scope == "layer":
-        return Masks(
-            {
-                name: _highest(scores[name], mask, keep[name], generator)
-                for name, mask in masks.items()
-            }
-        )
-    pool = {name: mask for name, mask in masks.items() if keep[name] < mask.numel()}
-    if not pool:
-        return masks
-    joined = _highest(
-        torch.cat([scores[name].flatten() for name in pool]),
-        torch.cat([mask.flatten() for mask in pool.values()]),
-        sum(keep[name] for name in pool),
-        generator,
-    )
-    return Masks({**masks, **split_like(joined, pool)})
+    return scores
 
 
 def _highest(scores: Tensor, alive: Tensor, count: int, generator: Generator) -> Tensor:
@@ -114,7 +96,11 @@ def _highest(scores: Tensor, alive: Tensor, count: int, generator: Generator) ->
     values = scores.detach().flatten()[shuffled]
     if bool(values.isnan().any()):
         raise DivergedError("scores contain NaN: the weights or the criterion diverged")
-    best = shuffled[values.argsort(stable=True, descending=True)[:count]]
     kept = torch.zeros(alive.numel(), dtype=torch.bool, device=alive.device)
-    kept[best] = True
+    if count:
+        # A tenth of the time of sorting: all above the lowest kept, and as many of its ties as fit.
+        lowest = values.topk(count, sorted=False).values.min()
+        above = values > lowest
+        kept[shuffled[above]] = True
+        kept[shuffled[values == lowest][: count - int(above.sum())]] = True
     return kept.view(alive.shape)

@@ -16,8 +16,9 @@ from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
 from lottery.init import SCHEMES, Fans, is_network_scheme
 from lottery.models import MODELS
+from lottery.pruning.criteria import CRITERIA, Context, Layer
+from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig
-from lottery.pruning.weights import CRITERIA, Context, Layer
 from lottery.registry import canonical
 from lottery.tickets.imp import RewindConfig, check_protocol
 from lottery.training.config import TrainConfig
@@ -195,7 +196,7 @@ class StudyConfig:
         check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)
-        _check_criterion(self.prune.criterion)
+        _check_criterion(self.prune)
         for spec in self.inits:
             _check_scheme("inits", spec)
         if self.rewind.init is not None:
@@ -286,15 +287,20 @@ def _check_scheme(setting: str, spec: str) -> None:
     )
 
 
-def _check_criterion(spec: str) -> None:
-    """Try the criterion on a small layer."""
-    criterion, weight = CRITERIA.resolve(spec), torch.ones(4, 4)
-    _try(
-        "prune.criterion",
-        spec,
-        "a criterion",
-        lambda: criterion(Layer("weight", weight, weight), Context(torch.Generator())),
-    )
+def _check_criterion(prune: PruneConfig) -> None:
+    """Try the criterion on a small network; of untrained weights it must tell some apart."""
+    criterion, chance = CRITERIA.resolve(prune.criterion), torch.Generator().manual_seed(0)
+    model = torch.nn.utils.skip_init(torch.nn.Linear, 4, 4, bias=False)
+    weight, images = torch.randn(4, 4, generator=chance), torch.rand(4, 4, generator=chance)
+    network = Network(model, {"weight": weight}, images, torch.arange(4))
+
+    def check() -> None:
+        scores = criterion(Layer("weight", weight, weight), Context(chance, network))
+        if prune.at == "initial" and bool((scores == scores.flatten()[0]).all()):
+            allowed = "one that tells weights apart before training, as prune.at is initial"
+            raise ConfigError("prune.criterion", prune.criterion, allowed)
+
+    _try("prune.criterion", prune.criterion, "a criterion", check)
 
 
 def _try(setting: str, spec: str, what: str, call: Callable[[], object]) -> None:

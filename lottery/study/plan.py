@@ -115,8 +115,9 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
         model = build(config.model).to(device)
         initialise(model, config.inits[0], config.seeds[0], examples=trainer.data.train)
         biases = config.prune.biases
-        sizes, kinds = Masks.ones(model, biases).sizes, prunable(model, biases)
-        masks = random_masks(model, keep_counts(sizes, kinds, config.prune, level), biases)
+        full, kinds = Masks.ones(model, biases), prunable(model, biases)
+        counts = keep_counts(full.sizes, kinds, config.prune, level, full.shapes)
+        masks = random_masks(model, counts, biases)
         optimizer = make_optimizer(model, config.train)
         masks.apply(model, optimizer)
         run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))

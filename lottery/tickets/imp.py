@@ -14,11 +14,9 @@ from lottery.data.images import Splits
 from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
-from lottery.pruning.masks import Masks, State, prunable
-from lottery.pruning.schedule import PruneConfig, keep_counts
-from lottery.pruning.weights import prune as prune_masks
+from lottery.pruning.masks import Masks, State
+from lottery.pruning.schedule import PruneConfig
 from lottery.registry import canonical
-from lottery.seeds import generator
 from lottery.tickets.level import (
     Level,
     Memory,
@@ -30,6 +28,7 @@ from lottery.tickets.level import (
     train_to_end,
     walk,
 )
+from lottery.tickets.ranking import Ranking
 from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
@@ -84,6 +83,10 @@ def check_protocol(prune: PruneConfig, rewind: RewindConfig) -> None:
     """Raise ConfigError for settings that each make sense, but not together."""
     if rewind.optimizer == "kept" and not prune.iterative:
         raise ConfigError("rewind.optimizer", "kept", "fresh or rewound in one-shot pruning")
+    back = rewind.mode == "weights" and to_steps("rewind.to", rewind.to, 1) == 0
+    if prune.at == "initial" and not (back and rewind.optimizer == "fresh"):
+        allowed = "trained, unless weights go back to step 0 and the optimizer is fresh"
+        raise ConfigError("prune.at", prune.at, allowed)
 
 
 def step_to_rewind_to(rewind: RewindConfig, trainer: LevelTrainer) -> int:
@@ -129,8 +132,8 @@ def find_tickets(
     target = initial
     if rewind.init is not None:
         target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",), data.train))
-    full, device = Masks.ones(model, prune.biases).to("cpu"), data.train.labels.device
-    kinds = prunable(model, prune.biases)
+    full = Masks.ones(model, prune.biases).to("cpu")
+    ranking = Ranking(model, data, prune, initial, seed)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
@@ -141,16 +144,8 @@ def find_tickets(
             if first is None or previous is None:
                 start = Start(level, full, initial, initial)
             else:
-                source = previous if prune.iterative else first
-                masks = prune_masks(
-                    source.masks.to(device),
-                    {name: source.trained[name].to(device) for name in full},
-                    {name: initial[name].to(device) for name in full},
-                    keep_counts(full.sizes, kinds, prune, level),
-                    criterion=prune.criterion,
-                    scope=prune.scope,
-                    generator=generator(seed, "prune", level),
-                ).to("cpu")
+                source = previous if prune.from_last_level else first
+                masks = ranking.masks(level, source.masks, source.trained)
                 steps = rewind_step, trainer.last_step
                 start = _rewound(rewind, steps, level, masks, source, target, memory)
             record = yield from train_to_end(

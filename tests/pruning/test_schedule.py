@@ -106,6 +106,13 @@ def test_counting_changes_nothing():
         ({"output_rate": 20}, "prune.output_rate is 20"),
         ({"linear_rate": float("nan")}, "prune.linear_rate is nan"),
         ({"scope": "layers"}, "prune.scope is 'layers'; allowed: layer, global"),
+        ({"at": "start"}, "prune.at is 'start'; allowed: trained, initial"),
+        ({"allocation": "even"}, "prune.allocation is 'even'; allowed: rates, uniform, erk, smart"),
+        ({"allocation": "erk", "scope": "global"}, "prune.allocation is 'erk'; allowed: rates, un"),
+        ({"allocation": "erk", "biases": True}, "prune.allocation is 'erk'; allowed: rates, unle"),
+        ({"iterations": 0}, "prune.iterations is 0; allowed: at least 1"),
+        ({"images": 0}, "prune.images is 0; allowed: at least 1"),
+        ({"at": "initial", "iterative": False}, "prune.iterative is False; allowed: true where"),
     ],
 )
 def test_a_wrong_setting_is_named(settings, message):

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from lottery.errors import ConfigError, DivergedError
+from lottery.pruning.criteria import CRITERIA
 from lottery.pruning.masks import Masks, prunable
+from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig, keep_counts
-from lottery.pruning.weights import CRITERIA, prune
+from lottery.pruning.weights import prune
 
 
 def stream(seed: int) -> torch.Generator:
@@ -261,12 +263,52 @@ def test_names_are_checked():
     weights = random_weights()
     keep = dict.fromkeys(weights, 1)
     with pytest.raises(
-        ConfigError, match="criterion is 'magnitud'; allowed: magnitude, magnitude_a"
+        ConfigError, match="criterion is 'magnitud'; allowed: diff_sign, grasp, lamp, "
     ):
         prune(full(weights), weights, weights, keep, criterion="magnitud")
     with pytest.raises(ConfigError, match="scope is 'globally'; allowed: layer, global"):
         prune(full(weights), weights, weights, keep, scope="globally")
-    assert list(CRITERIA) == ["magnitude", "magnitude_at_init", "random"]
+    assert {"magnitude", "magnitude_at_init", "random"} < set(CRITERIA)
+
+
+@given(
+    st.lists(few_values, min_size=1, max_size=4),
+    st.floats(0, 1),
+    st.sampled_from(["layer", "global"]),
+    st.integers(1, 12),
+)
+def test_counts_are_exact_and_masks_nest_in_any_number_of_iterations(values, share, scope, number):
+    weights = {str(index): torch.tensor(layer) for index, layer in enumerate(values)}
+    half = {name: -(-w.numel() // 2) for name, w in weights.items()}
+    earlier = prune(full(weights), weights, weights, half)
+    keep = {name: round(share * count) for name, count in half.items()}
+    options = {"scope": scope, "criterion": "random", "iterations": number}
+    masks = prune(earlier, weights, weights, keep, **options)
+    assert masks.is_within(earlier)
+    assert sum(masks.remaining.values()) == sum(keep.values())
+    if scope == "layer":
+        assert masks.remaining == keep
+
+
+@pytest.mark.parametrize(
+    ("iterations", "expected"), [(1, [1000]), (2, [1000, 32]), (3, [1000, 100, 10])]
+)
+def test_iterations_keep_equal_shares_of_what_is_left(iterations, expected, monkeypatch):
+    """Down to 1 of 1,000 weights; each ranks what the last one kept."""
+    seen, under = [], Network.under
+
+    def told(network: Network, masks: Masks) -> Network:
+        seen.append(masks.remaining["weight"])
+        return under(network, masks)
+
+    monkeypatch.setattr(Network, "under", told)
+    model = nn.Linear(1000, 1, bias=False)
+    state = {"weight": torch.rand(1, 1000)}
+    network = Network(model, state, torch.ones(1, 1000), torch.zeros(1, dtype=torch.int64))
+    options = {"criterion": "synflow", "iterations": iterations, "network": network}
+    masks = prune(Masks.ones(model), state, state, {"weight": 1}, **options)
+    assert seen == expected
+    assert masks["weight"].nonzero().tolist() == [[0, int(state["weight"].argmax())]]
 
 
 def test_a_whole_network_is_pruned_to_its_counts_and_nothing_else(noisy):

@@ -115,7 +115,7 @@ def test_controls_at_levels_that_no_ticket_reaches_are_refused():
 
 
 def test_a_criterion_nobody_knows_is_refused():
-    with pytest.raises(ConfigError, match=r"criterion is 'wish'; allowed: magnitude,"):
+    with pytest.raises(ConfigError, match=r"criterion is 'wish'; allowed: diff_sign, grasp,"):
         tiny.config(prune=PruneConfig(criterion="wish"))
 
 
@@ -145,3 +145,16 @@ def test_one_scheme_in_two_spellings_is_one_scheme():
 def test_a_criterion_without_its_options_is_found_before_training():
     with pytest.raises(ConfigError, match=r"prune\.criterion is 'magnitude\(3\)'"):
         tiny.config(prune=PruneConfig(criterion="magnitude(3)"))
+
+
+@pytest.mark.parametrize("criterion", ["movement", "magnitude_increase", "same_sign(of=movement)"])
+def test_a_criterion_that_is_blind_before_training_is_refused_there(criterion):
+    """All scores would be equal, and the masks random, without a word."""
+    with pytest.raises(ConfigError, match=r"prune\.criterion is .*tells weights apart before"):
+        tiny.config(prune=PruneConfig(criterion=criterion, at="initial"))
+    tiny.config(prune=PruneConfig(criterion=criterion))
+
+
+def test_one_criterion_in_two_spellings_is_one_criterion():
+    one, other = "grasp(temperature=1)", " grasp( temperature = 1 )"
+    assert PruneConfig(criterion=one) == PruneConfig(criterion=other)

@@ -509,6 +509,10 @@ RUNS = {
     "fine-tuning": {"rewind": RewindConfig(mode="none")},
     "one-shot": {"prune": PruneConfig(iterative=False)},
     "global": {"prune": PruneConfig(scope="global")},
+    "before training": {
+        "prune": PruneConfig(at="initial", criterion="synflow", scope="global", iterations=5)
+    },
+    "by chance": {"prune": PruneConfig(at="initial", criterion="random", allocation="erk")},
 }
 
 
@@ -610,6 +614,21 @@ def test_dense_and_tickets_share_level_0_and_the_total_of_steps(noisy, data, qui
 def test_a_kept_optimiser_makes_no_sense_in_one_shot_pruning(plain, data, quick):
     prune, rewind = PruneConfig(iterative=False), RewindConfig(optimizer="kept")
     with pytest.raises(ConfigError, match=r"rewind\.optimizer is 'kept'"):
+        next(find_tickets(plain(), data, train=quick, prune=prune, rewind=rewind))
+
+
+@pytest.mark.parametrize(
+    "rewind",
+    [
+        RewindConfig(mode="none"),
+        RewindConfig(mode="learning_rate"),
+        RewindConfig(to="3it"),
+        RewindConfig(optimizer="kept"),
+    ],
+)
+def test_pruning_an_untrained_network_starts_from_untrained_weights(rewind, plain, data, quick):
+    prune = PruneConfig(at="initial", criterion="snip")
+    with pytest.raises(ConfigError, match=r"prune\.at is 'initial'; allowed: trained, unless"):
         next(find_tickets(plain(), data, train=quick, prune=prune, rewind=rewind))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from lottery.analysis import frames
+from lottery.analysis.collapse import layer_collapses
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights
 from lottery.analysis.figures.layers import (
     density_by_layer,
@@ -52,21 +53,25 @@ def render(
     """
     levels = frames.levels(study, results)
     variants = frames.variants(study, results)
+    layers = frames.layers(study, results)
+    diagnostics = None
+    if frames.has_diagnostics(study, results):
+        diagnostics = frames.diagnostics(study, results)
+    collapses = layer_collapses(layers, diagnostics)
     folder = Path(plots) / Path(study).resolve().name
     if len(variants) > 1:
         several: dict[str, Callable[[], Figure]] = {}
         pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
         drawn = [variant for variant in variants if variant in pruned]
         if drawn:
-            several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn)
+            several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
         if drawn[:1] == variants[:1] and len(drawn) > 1:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
-        if frames.has_diagnostics(study, results):
-            for name, own in frames.diagnostics(study, results).groupby("variant"):
+        if diagnostics is not None:
+            for name, own in diagnostics.groupby("variant"):
                 several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)
         return _save(several, folder)
     curves = frames.curves(study, results)
-    layers = frames.layers(study, results)
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
     drawings: dict[str, Callable[[], Figure]] = {}
@@ -76,7 +81,7 @@ def render(
     if branches - {"ticket", "dense"}:
         drawings["controls_by_weights"] = lambda: controls_by_weights(levels)
     if len(tickets):
-        drawings["accuracy_by_weights"] = lambda: accuracy_by_weights(levels)
+        drawings["accuracy_by_weights"] = lambda: accuracy_by_weights(levels, collapses)
         drawings["density_by_layer"] = lambda: density_by_layer(layers)
         for init in sorted(set(tickets["init"])):
             name = f"weight_distributions_{_file_name(init)}"
@@ -85,9 +90,8 @@ def render(
         drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels)
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
-    if frames.has_diagnostics(study, results):
-        diagnostics = frames.diagnostics(study, results)
-        drawings["diagnostics_by_weights"] = lambda: diagnostics_by_weights(diagnostics)
+    if diagnostics is not None:
+        drawings["diagnostics_by_weights"] = partial(diagnostics_by_weights, diagnostics)
     return _save(drawings, folder)
 
 

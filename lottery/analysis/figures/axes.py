@@ -45,6 +45,30 @@ def interval_line(
     )
 
 
+def cross_out(ax: Axes, x: ArrayLike, rows: pd.DataFrame, collapses: pd.DataFrame | None) -> None:
+    """Crosses on the means of levels at which a ticket lost a layer, or all its paths.
+
+    rows: of one scheme's tickets, as drawn at `x`. collapses: those of the same variant, as
+    `lottery.analysis.layer_collapses` finds them.
+    """
+    if collapses is None:
+        return
+    own = collapses[(collapses["branch"] == "ticket") & collapses["init"].isin(rows["init"])]
+    lost = rows["level"].isin(own["level"]).to_numpy()
+    if lost.any():
+        ax.plot(
+            np.asarray(x)[lost],
+            100 * rows["mean"].to_numpy()[lost],
+            linestyle="none",
+            marker="x",
+            markersize=8,
+            markeredgewidth=1.3,
+            color="black",
+            zorder=5,
+            label="layer collapse in at least one seed",
+        )
+
+
 def band_line(ax: Axes, x: ArrayLike, rows: pd.DataFrame, look: Look, label: str) -> None:
     """A line through the means of many evaluations, and a band for their intervals."""
     ax.plot(x, 100 * rows["mean"], color=look.color, linestyle=look.linestyle, label=label)

@@ -41,12 +41,15 @@ def density_by_layer(layers: pd.DataFrame) -> Figure:
     panels = [tickets] if same else [tickets[tickets["init"] == init] for init in inits]
     columns = min(2, len(panels))
     seeds = seeds_text(tickets.groupby(["init", "level"])["seed"].nunique())
+    empty = (
+        "; a layer without weights is off the scale" if (tickets["remaining"] == 0).any() else ""
+    )
     figure, axes = new_figure(
         -(-len(panels) // columns),
         columns,
         (WIDTH, 1.2 + 2.4 * -(-len(panels) // columns)),
         f"{tickets['study'].iloc[0]}: weights remaining in each layer of the ticket",
-        f"The same in every scheme and seed, {seeds}" if same else f"Mean over {seeds}",
+        (f"The same in every scheme and seed, {seeds}" if same else f"Mean over {seeds}") + empty,
         sharex=True,
         sharey=True,
     )

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
-from lottery.analysis.figures.axes import apart, error_axis, interval_line, weights_axis
+from lottery.analysis.figures.axes import apart, cross_out, error_axis, interval_line, weights_axis
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
     GREY,
@@ -26,8 +26,13 @@ LINEAR = 0.5
 
 
 @styled
-def accuracy_by_variant(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
-    """Test accuracy of the tickets against weights remaining, one panel per variant."""
+def accuracy_by_variant(
+    levels: pd.DataFrame, variants: Sequence[str], collapses: pd.DataFrame | None = None
+) -> Figure:
+    """Test accuracy of the tickets against weights remaining, one panel per variant.
+
+    collapses: levels to cross out, as `lottery.analysis.layer_collapses` finds them.
+    """
     tickets = levels[levels["branch"] == "ticket"]
     table = summary(tickets, by=("variant", "init", "level"))
     columns = min(2, len(variants))
@@ -45,11 +50,13 @@ def accuracy_by_variant(levels: pd.DataFrame, variants: Sequence[str]) -> Figure
     panels = list(axes.flat)
     for number, (ax, variant) in enumerate(zip(panels, variants, strict=False)):
         own = table[table["variant"] == variant]
+        cut = None if collapses is None else collapses[collapses["variant"] == variant]
         for k, (init, look) in enumerate(looks.items()):
             points = own[own["init"] == init]
             if len(points):
                 x = apart(100 * points["weights_remaining"], k, len(looks))
                 interval_line(ax, x, points, look, scheme_name(init))
+                cross_out(ax, x, points, cut)
         weights_axis(ax, table["weights_remaining"])
         ax.set_title(variant_name(variant), loc="left")
         lowest = number + columns >= len(variants)

@@ -9,6 +9,7 @@ from lottery.analysis.figures.axes import (
     apart,
     band_line,
     baseline,
+    cross_out,
     error_axis,
     interval_line,
     weights_axis,
@@ -32,10 +33,11 @@ _UNPRUNED = "unpruned (level 0)"
 
 
 @styled
-def accuracy_by_weights(levels: pd.DataFrame) -> Figure:
+def accuracy_by_weights(levels: pd.DataFrame, collapses: pd.DataFrame | None = None) -> Figure:
     """Test accuracy at the end of each level against weights remaining, with the unpruned baseline.
 
     A second panel enlarges the region around the baseline when a collapse hides it in the first.
+    collapses: levels to cross out, as `lottery.analysis.layer_collapses` finds them.
     """
     table = summary(levels[levels["branch"] == "ticket"])
     dense = _dense_at_densities(levels)
@@ -48,7 +50,7 @@ def accuracy_by_weights(levels: pd.DataFrame) -> Figure:
         interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1),
     )
     for ax in axes[0]:
-        _scheme_lines(ax, table)
+        _scheme_lines(ax, table, collapses=collapses)
         _unpruned_lines(ax, levels, dense)
         accuracy_axis(ax, table)
     if zoom is not None:
@@ -123,12 +125,15 @@ def early_stop_by_weights(levels: pd.DataFrame) -> Figure:
     return figure
 
 
-def _scheme_lines(ax: Axes, table: pd.DataFrame, scale: float = 100) -> None:
+def _scheme_lines(
+    ax: Axes, table: pd.DataFrame, scale: float = 100, collapses: pd.DataFrame | None = None
+) -> None:
     looks = scheme_looks(table["init"])
     for k, (init, look) in enumerate(looks.items()):
         rows = table[table["init"] == init]
         x = apart(100 * rows["weights_remaining"], k, len(looks))
         interval_line(ax, x, rows, look, scheme_name(init), scale)
+        cross_out(ax, x, rows, collapses)
     weights_axis(ax, table["weights_remaining"])
 
 

@@ -94,9 +94,18 @@ def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
         f"{100 * rate:g} % in {where}" for kind, (rate, where) in rates.items() if kind in kinds
     )
     where = "within each layer" if prune["scope"] == "layer" else "over all layers together"
+    if prune.get("allocation", "rates") != "rates":
+        where += f", whose shares of the total are {prune['allocation'].replace('_', ' ')}"
+    if prune.get("iterations", 1) > 1:
+        where += f", in {prune['iterations']} rankings per level"
+    what = "of the weights that remain"
+    if prune.get("at") == "initial":
+        what += ", but all at once in the untrained network"
+    elif not prune.get("iterative", True):
+        what += ", but all at once in the trained network of level 0"
     return (
-        f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} of the weights that "
-        f"remain; biases {'too' if prune.get('biases') else 'never'}"
+        f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} {what}; "
+        f"biases {'too' if prune.get('biases') else 'never'}"
     )
 
 

@@ -10,6 +10,7 @@ from lottery.analysis.claims import judge
 from lottery.analysis.figures import render
 from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
+from lottery.analysis.report.collapse import layer_collapse
 from lottery.analysis.report.contrasts import contrasts
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.endpoints import robustness, sparse_outcomes, speed
@@ -61,6 +62,7 @@ def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None)
         f"Robustness of each scheme{whose}": robustness(study, sources),
         f"Do the schemes differ?{whose}": contrasts(study, sources),
         f"Few weights left{whose}": sparse_outcomes(study, sources),
+        "Layer collapse": layer_collapse(study, sources),
         "Variants of the protocol": variants(study, sources),
         "Published claims and verdicts": verdicts(found, sources),
         f"Why{whose}": why(explained, sources),

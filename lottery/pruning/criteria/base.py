@@ -1,0 +1,39 @@
+"""What a criterion is: a function (layer, context) -> scores; the highest are kept.
+
+def movement(layer, context):
+    return (layer.weight - layer.initial).abs()
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Generator, Tensor
+
+from lottery.pruning.network import Network
+from lottery.registry import Registry
+
+CRITERIA = Registry("criterion", leading=2)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One prunable parameter as a criterion sees it."""
+
+    name: str
+    weight: Tensor
+    """Values that are ranked: trained ones, or initial ones at initialisation."""
+    initial: Tensor
+    """Values at initialisation, same shape."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a criterion may need beside the layer; one for all layers of a ranking."""
+
+    generator: Generator
+    network: Network | None = None
+    """The whole network that is ranked, what is pruned already being zero, and some images."""
+
+
+Criterion = Callable[[Layer, Context], Tensor]
+"""Scores have the shape of the layer's weight."""
