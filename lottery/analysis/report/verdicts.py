@@ -49,10 +49,10 @@ def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
         if tested:
             parts.append(_table(tested, sources))
-        missing: dict[str, list[str]] = {}
+        missing: dict[str, dict[str, None]] = {}  # a claim may be put to several variants
         for verdict in own:
             if verdict.verdict == NOT_TESTED:
-                missing.setdefault(verdict.note, []).append(_statement(verdict))
+                missing.setdefault(verdict.note, {})[_statement(verdict)] = None
         if missing:
             lines = (f"- {nested(f'{note}:', claims)}" for note, claims in missing.items())
             parts.append("Not tested here, for want of data:\n\n" + "\n".join(lines))
