@@ -1,53 +1,20 @@
 """Write the reports of studies from their tables: `python experiments/report.py lenet`."""
 
-import argparse
 import sys
 
-from lottery.analysis.frames import studies
+from lottery.analysis.command_line import for_each_study
 from lottery.analysis.report import write
-from lottery.errors import LotteryError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Report on each study; a study that cannot be reported is named and the others go on."""
-    parser = argparse.ArgumentParser(
-        description="Write report.md and a self-contained report.html into each study's folder, "
-        "and the figures they show into the plots folder, from the study's tables alone.",
-        epilog="example: python experiments/report.py lenet original-2020",
+    """Report on each study."""
+    return for_each_study(
+        write,
+        "Write report.md and a self-contained report.html into each study's folder, and the "
+        "figures they show into the plots folder, from the study's tables alone.",
+        "python experiments/report.py lenet original-2020",
+        arguments,
     )
-    parser.add_argument(
-        "study",
-        nargs="*",
-        metavar="STUDY",
-        help="a name under the results folder, or a path to a study's folder (default: every "
-        "study found in the results folder)",
-    )
-    parser.add_argument(
-        "--results-dir", default="results", metavar="DIR", help="where the tables are (%(default)s)"
-    )
-    parser.add_argument(
-        "--plots-dir",
-        default="plots",
-        metavar="DIR",
-        help="figures go to DIR/STUDY (%(default)s)",
-    )
-    options = parser.parse_args(arguments)
-    names = options.study or studies(options.results_dir)
-    if not names:
-        print(
-            f"no study in {options.results_dir}; make one with `python experiments/run_grid.py`",
-            file=sys.stderr,
-        )
-        return 2
-    failed = False
-    for name in names:
-        try:
-            for path in write(name, options.results_dir, options.plots_dir):
-                print(path)
-        except LotteryError as error:
-            print(error, file=sys.stderr)
-            failed = True
-    return 2 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,63 +1,48 @@
-import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.analysis.synthetic import write_study
 
-PROGRAM = Path(__file__).parents[2] / "experiments" / "report.py"
 SMALL = {"seeds": [0, 1], "levels": 1, "evaluations": 1, "draws": {"ticket": 1}}
 
 
 @pytest.fixture
-def report(capsys):
-    """Run the program with some arguments; returns its status, output and error output."""
-    main = runpy.run_path(str(PROGRAM))["main"]
-
-    def run(*arguments):
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:
-            status = leaving.code
-        return status, *capsys.readouterr()
-
-    return run
+def report(program):
+    return partial(program, "report.py")
 
 
-def places(folder):
-    return "--results-dir", folder / "results", "--plots-dir", folder / "plots"
-
-
-def test_every_study_has_a_report_and_a_second_run_changes_no_byte(tmp_path, report):
+def test_every_study_has_a_report_and_a_second_run_changes_no_byte(tmp_path, report, places):
     for name in ("one", "two"):
         write_study(tmp_path / "results", name, **SMALL)
-    status, printed, _ = report(*places(tmp_path))
+    status, printed, _ = report(*places)
     assert status == 0
     written = [Path(line) for line in printed.splitlines()]
     assert sorted(written) == sorted((tmp_path / "results").glob("*/report.*"))
     assert len(written) == 4
     before = [path.read_bytes() for path in written]
-    assert report("one", *places(tmp_path))[0] == 0
+    assert report("one", *places)[0] == 0
     assert [path.read_bytes() for path in written] == before
 
 
-def test_a_report_shows_the_figures_that_it_drew(tmp_path, report):
+def test_a_report_shows_the_figures_that_it_drew(tmp_path, report, places):
     folder = write_study(tmp_path / "results", "one", **SMALL)
-    assert report("one", *places(tmp_path))[0] == 0
+    assert report("one", *places)[0] == 0
     assert "](../../plots/one/accuracy_by_weights.png)" in (folder / "report.md").read_text()
     assert (tmp_path / "plots/one/accuracy_by_weights.png").is_file()
     assert (folder / "report.html").read_text().count("data:image/png;base64,") >= 4
 
 
-def test_a_study_that_does_not_exist_is_one_line_and_status_2(tmp_path, report):
-    status, printed, error = report("nonesuch", *places(tmp_path))
+def test_a_study_that_does_not_exist_is_one_line_and_status_2(tmp_path, report, places):
+    status, printed, error = report("nonesuch", *places)
     assert (status, printed) == (2, "")
     assert error.count("\n") == 1
     assert "nonesuch/levels.csv is missing" in error
 
 
-def test_no_study_at_all_is_one_line_and_status_2(tmp_path, report):
-    status, _, error = report(*places(tmp_path))
+def test_no_study_at_all_is_one_line_and_status_2(tmp_path, report, places):
+    status, _, error = report(*places)
     assert status == 2
     assert error.count("\n") == 1
     assert "run_grid.py" in error
@@ -66,27 +51,29 @@ def test_no_study_at_all_is_one_line_and_status_2(tmp_path, report):
 @pytest.mark.parametrize(
     ("name", "text"), [("study.yaml", "a: ["), ("manifest.json", "{"), ("levels.csv", "study\n")]
 )
-def test_a_broken_study_is_named_and_does_not_keep_the_others_back(tmp_path, report, name, text):
+def test_a_broken_study_is_named_and_does_not_keep_the_others_back(
+    tmp_path, report, name, text, places
+):
     for study in ("a_broken", "whole"):
         write_study(tmp_path / "results", study, **{**SMALL, "draws": {"dense": 1}})
     (tmp_path / "results/a_broken" / name).write_text(text)
-    status, _, error = report(*places(tmp_path))
+    status, _, error = report(*places)
     assert status == 2
     assert error.count("\n") == 1
     assert f"a_broken/{name} cannot be read" in error
     assert (tmp_path / "results/whole/report.html").is_file()
 
 
-def test_a_report_that_cannot_be_written_is_one_line(tmp_path, report):
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path, report, places):
     folder = write_study(tmp_path / "results", "one", **SMALL)
     (folder / "report.md").mkdir()
-    status, _, error = report("one", *places(tmp_path))
+    status, _, error = report("one", *places)
     assert status == 2
     assert error.count("\n") == 1
     assert "report.md cannot be written" in error
 
 
-def test_help_names_every_option(report):
+def test_help_names_every_option(report, places):
     status, text, _ = report("--help")
     assert status == 0
     for word in ("STUDY", "--results-dir", "--plots-dir", "default"):

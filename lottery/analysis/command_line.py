@@ -1,0 +1,53 @@
+"""The command line of programs that make files of studies' tables: figures, reports."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lottery.analysis.frames import studies
+from lottery.errors import LotteryError
+
+Make = Callable[[str, str, str], list[Path]]
+"""From a study, the results folder and the plots folder to the files that were written."""
+
+
+def for_each_study(
+    make: Make, description: str, example: str, arguments: Sequence[str] | None = None
+) -> int:
+    """Make the files of each study named; one that cannot be used is named and the others go on.
+
+    arguments: those of the command line by default. Returns the exit status: 0, or 2 if there was
+    no study or one could not be used.
+    """
+    parser = argparse.ArgumentParser(description=description, epilog=f"example: {example}")
+    parser.add_argument(
+        "study",
+        nargs="*",
+        metavar="STUDY",
+        help="a name under the results folder, or a path to a study's folder (default: every "
+        "study found in the results folder)",
+    )
+    parser.add_argument(
+        "--results-dir", default="results", metavar="DIR", help="where the tables are (%(default)s)"
+    )
+    parser.add_argument(
+        "--plots-dir", default="plots", metavar="DIR", help="figures go to DIR/STUDY (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    names = options.study or studies(options.results_dir)
+    if not names:
+        print(
+            f"no study in {options.results_dir}; make one with `python experiments/run_grid.py`",
+            file=sys.stderr,
+        )
+        return 2
+    failed = False
+    for name in names:
+        try:
+            for path in make(name, options.results_dir, options.plots_dir):
+                print(path)
+        except LotteryError as error:
+            print(error, file=sys.stderr)
+            failed = True
+    return 2 if failed else 0
