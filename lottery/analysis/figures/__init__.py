@@ -20,7 +20,11 @@ from lottery.analysis.figures.layers import (
     has_masks,
     weight_distributions,
 )
-from lottery.analysis.figures.methods import reference_scheme, scheme_by_method
+from lottery.analysis.figures.methods import (
+    area_differences,
+    reference_scheme,
+    scheme_by_method,
+)
 from lottery.analysis.figures.scale import mechanism_scatter, robustness_by_width
 from lottery.analysis.figures.steps import accuracy_before_prunes, accuracy_over_steps
 from lottery.analysis.figures.style import save
@@ -100,8 +104,9 @@ def render(
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
     if diagnostics is not None:
         drawings["diagnostics_by_weights"] = partial(diagnostics_by_weights, diagnostics)
-    pruned = variants if len(tickets) else []
-    return _save(drawings | _of_schemes(levels, pruned, diagnostics), folder)
+    if len(tickets):
+        drawings |= _of_schemes(levels, variants, diagnostics)
+    return _save(drawings, folder)
 
 
 def _of_schemes(
@@ -114,14 +119,14 @@ def _of_schemes(
     tickets = levels[(levels["branch"] == "ticket") & levels["variant"].isin(variants)]
     if not (tickets["level"] > 0).any():
         return {}
-    found, several = widths(tickets), tickets["init"].nunique() > 1
+    found = widths(tickets)
     drawings: dict[str, Callable[[], Figure]] = {}
     if is_axis(found):
         drawings["robustness_by_width"] = lambda: robustness_by_width(tickets, variants, found)
     reference = reference_scheme(tickets)
-    if several and len(variants) > 1 and reference is not None:
+    if reference and len(variants) > 1 and area_differences(tickets, variants, reference):
         drawings["scheme_by_method"] = lambda: scheme_by_method(tickets, variants, reference)
-    if several and diagnostics is not None and len(by_layer(diagnostics)):
+    if tickets["init"].nunique() > 1 and diagnostics is not None and len(by_layer(diagnostics)):
         drawings["mechanism"] = lambda: mechanism_scatter(tickets, diagnostics, variants, found)
     return drawings
 
