@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from lottery.analysis.choice import Choice
 from lottery.analysis.frames import studies
 from lottery.analysis.report import write
 from lottery.errors import LotteryError
+
+CHOICE = Path("experiments/schemes/chosen.yaml")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DIR",
         help="figures go to DIR/STUDY (%(default)s)",
     )
+    parser.add_argument(
+        "--choice",
+        type=Path,
+        default=CHOICE,
+        metavar="FILE",
+        help="choice of a custom scheme by experiments/choose_scheme.py, if it is there, for "
+        "reports of studies that judge it (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     names = options.study or studies(options.results_dir)
     if not names:
@@ -40,9 +52,14 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     failed = False
+    try:
+        choice = Choice.read(options.choice) if options.choice.is_file() else None
+    except LotteryError as error:
+        print(error, file=sys.stderr)
+        return 2
     for name in names:
         try:
-            for path in write(name, options.results_dir, options.plots_dir):
+            for path in write(name, options.results_dir, options.plots_dir, choice):
                 print(path)
         except LotteryError as error:
             print(error, file=sys.stderr)

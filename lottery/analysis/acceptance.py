@@ -7,7 +7,7 @@ unpruned accuracy not lower by more than 0.1 percentage points on LeNet and 0.3 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -37,6 +37,9 @@ class Condition:
     """Custom − standard, a fraction; of the methods their random-effects mean."""
     figure: str = ""
     """What is compared with the rule where it is not the interval."""
+    column: str = "area"
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+    """Rows of `pairs` that it was computed from."""
 
 
 @dataclass(frozen=True)
@@ -80,37 +83,48 @@ def accept(levels: pd.DataFrame, choice: Choice) -> Acceptance:
     """
     levels = held_out(levels, choice)
     variants = levels.groupby("study")["variant"].transform("nunique")
-    plain, methods = levels[variants == 1], by_method(levels[variants > 1], choice)
+    plain, cells = levels[variants == 1], pairs(levels[variants > 1], choice)
+    methods = by_method(cells, choice)
     conditions = []
     for name, is_lenet in NETWORKS.items():
         kinds = plain["model"].map(network).str.startswith("lenet").astype(bool)
         conditions += _on_network(name, plain[kinds == is_lenet], choice)
     usable = methods[methods["error"] > 0]
     pooled = random_effects(usable["mean"].tolist(), usable["error"].tolist())
-    conditions.insert(2, _over_methods(methods, pooled))
+    conditions.insert(2, _over_methods(methods, pooled, cells))
     return Acceptance(conditions, methods, pooled)
 
 
-def differences(levels: pd.DataFrame, choice: Choice, column: str) -> pd.Series:
-    """Custom − standard of a column of `endpoints`, by seed; levels: of one study and variant."""
-    cells = endpoints(levels)
-    cells = cells[cells["branch"] == "ticket"].set_index("seed")
+def pairs(levels: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """Rows of `endpoints` with the study: of a study and variant, the seeds with both schemes."""
+    parts = []
+    for study, own in levels.groupby("study", sort=False):
+        cells = endpoints(own)
+        cells = cells[cells["init"].isin([choice.chosen, choice.standard])]
+        both = cells.groupby(["variant", "seed"])["init"].transform("nunique") == 2
+        parts.append(cells[both].assign(study=study))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def differences(cells: pd.DataFrame, choice: Choice, column: str) -> pd.Series:
+    """Custom − standard of a column of `pairs`, by seed; cells: of one study and variant."""
+    cells = cells.set_index("seed")
     one, other = (
         cells.loc[cells["init"] == init, column] for init in (choice.chosen, choice.standard)
     )
     return paired(one, other)
 
 
-def by_method(levels: pd.DataFrame, choice: Choice) -> pd.DataFrame:
-    """Difference of area of the two schemes for each variant, in the order of the table.
+def by_method(cells: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """Difference of area of the two schemes for each study and variant of `pairs`.
 
     Columns study, variant, mean, low, high (t-interval), n (seeds) and error (standard error of the
-    mean; nan where n < 2). Holds no method of which no seed has both schemes.
+    mean; nan where n < 2).
     """
     rows = []
-    for (study, variant), own in levels.groupby(["study", "variant"], sort=False):
-        found = difference(differences(own, choice, "area"))
-        if found.n:
+    if len(cells):
+        for (study, variant), own in cells.groupby(["study", "variant"], sort=False):
+            found = difference(differences(own, choice, "area"))
             error = found.deviation / math.sqrt(found.n)
             place = {"study": study, "variant": variant}
             rows.append(place | found.interval._asdict() | {"error": error})
@@ -124,10 +138,11 @@ def _on_network(name: str, levels: pd.DataFrame, choice: Choice) -> list[Conditi
     model = levels["model"].iloc[0] if len(levels) else "lenet" if NETWORKS[name] else "conv"
     loss = dense_loss(model)
     area, unpruned = pd.Series(dtype=float), pd.Series(dtype=float)
+    cells = pd.DataFrame()
     if len(levels):
         study = levels.groupby("study")["seed"].nunique().idxmax()
-        own = levels[levels["study"] == study]
-        area, unpruned = (differences(own, choice, column) for column in ("area", "unpruned"))
+        cells = pairs(levels[levels["study"] == study], choice)
+        area, unpruned = (differences(cells, choice, column) for column in ("area", "unpruned"))
     higher, kept = difference(area).interval, difference(unpruned).interval
     return [
         Condition(
@@ -135,17 +150,20 @@ def _on_network(name: str, levels: pd.DataFrame, choice: Choice) -> list[Conditi
             f"interval above 0, n ≥ {SEEDS}",
             _enough(higher.n, _above_zero(higher)),
             higher,
+            cells=cells,
         ),
         Condition(
             f"Unpruned accuracy on {name}",
             f"mean not below −{100 * loss:g} pp, n ≥ {SEEDS}",
             _enough(kept.n, MET if kept.mean >= -loss - ROUNDING else NOT_MET),
             kept,
+            column="unpruned",
+            cells=cells,
         ),
     ]
 
 
-def _over_methods(methods: pd.DataFrame, pooled: Pooled) -> Condition:
+def _over_methods(methods: pd.DataFrame, pooled: Pooled, cells: pd.DataFrame) -> Condition:
     """Whether enough methods have the sign that is wanted."""
     count, positive = len(methods), int((methods["mean"] > 0).sum())
     verdict = MISSING
@@ -159,6 +177,7 @@ def _over_methods(methods: pd.DataFrame, pooled: Pooled) -> Condition:
         verdict,
         pooled.interval,
         f"{positive} of {count}",
+        cells=cells,
     )
 
 
