@@ -7,8 +7,10 @@ import pytest
 
 from lottery.analysis import mean_interval
 from lottery.analysis.choice import Choice
+from lottery.analysis.report import acceptance as custom
 from lottery.analysis.report import compose
 from lottery.analysis.report.acceptance import acceptance
+from lottery.analysis.report.document import anchor
 from lottery.analysis.report.scale import scale, travel
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import load
@@ -80,6 +82,15 @@ def test_every_number_leads_to_the_cells_of_its_study(study):
             assert shown == pytest.approx(mean, abs=0.0051)
     tables = {source.table for source in sources.found}
     assert tables == {"levels.csv", "../conv/levels.csv", "../methods/levels.csv"}
+
+
+def test_the_short_answer_leads_to_the_section(study):
+    every = rule.studies()
+    own, others = every[every["study"] == "confirm"], every[every["study"] != "confirm"]
+    point = custom.short(with_levels(study, own), others, rule.CHOICE)
+    assert "**Normal (0.05) works**: 5 of 5 conditions are met." in point
+    assert point.endswith(f"(#{anchor(custom.TITLE)}).")
+    assert custom.short(study, None, rule.CHOICE) == ""
 
 
 def test_only_studies_that_judge_the_choice_speak_of_it(study):

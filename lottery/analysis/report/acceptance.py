@@ -15,9 +15,20 @@ from lottery.analysis.acceptance import (
 )
 from lottery.analysis.choice import Choice
 from lottery.analysis.figures.style import scheme_name, variant_name
-from lottery.analysis.report.document import ABSENT, between, number, p_text, plus_minus, table
-from lottery.analysis.report.sources import Source, Sources, cell_rows, of_rows
+from lottery.analysis.report.document import (
+    ABSENT,
+    anchor,
+    between,
+    number,
+    p_text,
+    plus_minus,
+    table,
+)
+from lottery.analysis.report.sources import Row, Source, Sources, cell_rows, of_rows
 from lottery.analysis.report.study import Study
+
+TITLE = "A custom initialisation"
+"""Of the section."""
 
 _RULE = (
     "The rule was fixed before any of these studies ran. A scheme works only if, on seeds that "
@@ -37,10 +48,10 @@ def acceptance(
 
     Empty for a study that has not both schemes of the choice on other seeds than the choice's.
     """
-    if choice is None or held_out(study.levels, choice).empty:
+    found = _judged(study, others, choice)
+    if choice is None or found is None:
         return ""
-    found = accept(pd.concat([study.levels, others], ignore_index=True), choice)
-    custom, standard = scheme_name(choice.chosen), scheme_name(choice.standard)
+    standard = scheme_name(choice.standard)
     rows = [
         [
             condition.name,
@@ -56,7 +67,7 @@ def acceptance(
     first = _networks_sentence(areas, choice, study, sources)
     second = _methods_sentence(found, choice, study, sources)
     parts = [
-        f"**{custom} {found.verdict}**: {_count(found)}. It was chosen in `{choice.study}` by "
+        f"{_verdict(found, choice)} It was chosen in `{choice.study}` by "
         f"validation accuracy; {standard} is the best standard scheme there.",
         f"**Can an initialisation be built that is more robust than the standard ones?** {first}",
         f"**Does it hold for other pruning methods?** {second}",
@@ -68,9 +79,29 @@ def acceptance(
     return "\n\n".join(parts)
 
 
-def _count(found: Acceptance) -> str:
+def short(study: Study, others: pd.DataFrame | None, choice: Choice | None) -> str:
+    """A point for the short answer; empty where the section is."""
+    found = _judged(study, others, choice)
+    if choice is None or found is None:
+        return ""
+    return (
+        f"**Is there a more robust initialisation?** {_verdict(found, choice)} "
+        f"[Its conditions](#{anchor(TITLE)})."
+    )
+
+
+def _judged(study: Study, others: pd.DataFrame | None, choice: Choice | None) -> Acceptance | None:
+    if choice is None or held_out(study.levels, choice).empty:
+        return None
+    return accept(pd.concat([study.levels, others], ignore_index=True), choice)
+
+
+def _verdict(found: Acceptance, choice: Choice) -> str:
     met = sum(condition.verdict == MET for condition in found.conditions)
-    return f"{met} of {len(found.conditions)} conditions are met"
+    return (
+        f"**{scheme_name(choice.chosen)} {found.verdict}**: {met} of {len(found.conditions)} "
+        "conditions are met."
+    )
 
 
 def _networks_sentence(
@@ -140,7 +171,7 @@ def _source(
     name: str, column: str, cells: pd.DataFrame, choice: Choice, study: Study, how: str = ""
 ) -> Source:
     """Cells of both schemes; the table is addressed from the study's folder."""
-    rows = []
+    rows: list[Row] = []
     for row_of, minus in ((choice.chosen, False), (choice.standard, True)):
         own = cells[cells["init"] == row_of]
         for (first, last), some in own.groupby(["first_level", "last_level"]):

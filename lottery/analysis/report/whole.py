@@ -9,7 +9,7 @@ from lottery.analysis import frames
 from lottery.analysis.choice import Choice
 from lottery.analysis.claims import judge
 from lottery.analysis.figures import render
-from lottery.analysis.report.acceptance import acceptance
+from lottery.analysis.report import acceptance as custom
 from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.collapse import layer_collapse
@@ -63,8 +63,9 @@ def compose(
     sources = Sources()
     found, explained = judge(study.levels, others), explanation(study)
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
+    more = custom.short(study, others, choice), short(explained)
     sections = {
-        "Question and short answer": answer(study, found, short(explained), sources),
+        "Question and short answer": answer(study, found, more, sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
@@ -75,7 +76,7 @@ def compose(
         f"Robustness of each scheme{whose}": robustness(study, sources),
         f"Do the schemes differ?{whose}": contrasts(study, sources),
         f"Few weights left{whose}": sparse_outcomes(study, sources),
-        "A custom initialisation": acceptance(study, others, choice, sources),
+        custom.TITLE: custom.acceptance(study, others, choice, sources),
         "Scale, shape or place": scale(study, sources),
         "Travel of weights": travel(study, sources),
         "Layer collapse": layer_collapse(study, sources),
