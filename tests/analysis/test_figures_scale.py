@@ -8,6 +8,7 @@ from lottery.analysis import figures as f
 from lottery.analysis import mean_interval
 from lottery.analysis.figures import _of_schemes
 from lottery.analysis.figures.methods import reference_scheme
+from lottery.analysis.figures.style import save
 from lottery.analysis.mechanism import ALL, cells, mechanism
 from lottery.analysis.widths import REST, widths
 from tests.analysis.planted import levels
@@ -154,3 +155,15 @@ def test_what_is_drawn_follows_from_what_is_there():
     assert reference_scheme(four) == "xavier_normal"
     assert not _of_schemes(levels(inits=["lsuv", "orthogonal"], last=2), ["base"], None)
     assert not _of_schemes(levels(last=0), ["base"], None)
+
+
+def test_a_legend_of_many_schemes_takes_no_room_from_the_panels(recwarn, tmp_path):
+    inits = [*GAINS, *(f"xavier_normal(gain={gain})" for gain in range(5, 25))]
+    inits.append(f"by_layer(first={inits[-1]}, output={inits[-2]}, rest={inits[-3]})")
+    frame = levels(inits=inits, variants=VARIANTS, seeds=[0, 1], last=2)
+    figure = f.accuracy_by_variant(frame, VARIANTS)
+    save(figure, tmp_path / "many")
+    assert not [str(warning.message) for warning in recwarn if "layout" in str(warning.message)]
+    assert min(ax.get_position().height * figure.get_figheight() for ax in figure.axes) > 1
+    few = f.accuracy_by_variant(table(inits=("xavier_normal", "kaiming_normal")), VARIANTS)
+    assert few.get_figheight() == pytest.approx(3.3)
