@@ -2,18 +2,17 @@
 
 import sys
 
-from lottery.analysis.command_line import for_each_study
+from lottery.analysis.command_line import for_each_study, study_parser
 from lottery.analysis.figures import render
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw each study."""
-    return for_each_study(
-        render,
+    parser = study_parser(
         "Render every figure of a study as PNG and PDF, from its tables alone.",
         "python experiments/make_figures.py lenet lenet-quick",
-        arguments,
     )
+    return for_each_study(render, parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,39 @@
 """Write the reports of studies from their tables: `python experiments/report.py lenet`."""
 
 import sys
+from functools import partial
+from pathlib import Path
 
-from lottery.analysis.command_line import for_each_study
+from lottery.analysis.choice import Choice
+from lottery.analysis.command_line import for_each_study, study_parser
 from lottery.analysis.report import write
+from lottery.errors import LotteryError
+
+CHOICE = Path("experiments/schemes/chosen.yaml")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Report on each study."""
-    return for_each_study(
-        write,
+    parser = study_parser(
         "Write report.md and a self-contained report.html into each study's folder, and the "
         "figures they show into the plots folder, from the study's tables alone.",
         "python experiments/report.py lenet original-2020",
-        arguments,
     )
+    parser.add_argument(
+        "--choice",
+        type=Path,
+        default=CHOICE,
+        metavar="FILE",
+        help="choice of a custom scheme by experiments/choose_scheme.py, if it is there, for "
+        "reports of studies that judge it (%(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        choice = Choice.read(options.choice) if options.choice.is_file() else None
+    except LotteryError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return for_each_study(partial(write, choice=choice), options)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from lottery import Dataset, Examples, PruneConfig, TrainConfig
+from lottery.analysis.report import write
 from lottery.data import DATASETS
 from lottery.study import StudyConfig, run_study
 
@@ -63,6 +65,27 @@ def test_readme_extensions_are_found_by_reference(somewhere: Path) -> None:
     sys.modules.pop("mine", None)
     assert not result.failures
     assert result.levels["weights_remaining"].min() == pytest.approx(0.8, abs=0.01)
+
+
+def test_readme_compares_own_schemes_and_criteria_with_the_built_in_ones(
+    somewhere: Path,
+) -> None:
+    block = next(block for block in BLOCKS if "def half_xavier" in block)
+    (somewhere / "mine.py").write_text(block)
+    found = re.search(r"^```yaml\n(model:.*?mine:.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert found, "README's study of one's own"
+    settings = yaml.safe_load(found[1])
+    assert len(found[1].splitlines()) <= 10
+    quick = {"name": "mine", "seeds": [0], "levels": 1, "train": {"duration": "5it"}}
+    config = StudyConfig.from_dict(settings | quick)
+    result = run_study(config, workers=0, quiet=True)
+    report, _ = write("mine")
+    sys.modules.pop("mine", None)
+    assert not result.failures
+    text = report.read_text()
+    assert "mine:half_xavier(factor=0.25)" in text
+    assert "scheme_by_method.png" in text
+    assert "## Travel of weights" in text
 
 
 def test_readme_names_every_study() -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from lottery.analysis.frames import studies
@@ -12,14 +12,8 @@ Make = Callable[[str, str, str], list[Path]]
 """From a study, the results folder and the plots folder to the files that were written."""
 
 
-def for_each_study(
-    make: Make, description: str, example: str, arguments: Sequence[str] | None = None
-) -> int:
-    """Make the files of each study named; one that cannot be used is named and the others go on.
-
-    arguments: those of the command line by default. Returns the exit status: 0, or 2 if there was
-    no study or one could not be used.
-    """
+def study_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser of studies and of the folders of their tables and figures."""
     parser = argparse.ArgumentParser(description=description, epilog=f"example: {example}")
     parser.add_argument(
         "study",
@@ -34,7 +28,15 @@ def for_each_study(
     parser.add_argument(
         "--plots-dir", default="plots", metavar="DIR", help="figures go to DIR/STUDY (%(default)s)"
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def for_each_study(make: Make, options: argparse.Namespace) -> int:
+    """Make the files of each study named; one that cannot be used is named and the others go on.
+
+    options: of a `study_parser`. Returns the exit status: 0, or 2 if there was no study or one
+    could not be used.
+    """
     names = options.study or studies(options.results_dir)
     if not names:
         print(

@@ -74,4 +74,5 @@ def test_each_variant_has_a_panel_with_the_schemes_it_has(results):
 
 def test_the_figures_of_such_a_study_compare_its_variants(results, tmp_path):
     written = f.render("compared", results, tmp_path / "plots")
-    assert {path.stem for path in written} == {"accuracy_by_variant", "variant_differences"}
+    compared = {"accuracy_by_variant", "variant_differences", "scheme_by_method"}
+    assert {path.stem for path in written} == compared

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from lottery.analysis.choice import Choice
 from tests.analysis.synthetic import write_study
 
 SMALL = {"seeds": [0, 1], "levels": 1, "evaluations": 1, "draws": {"ticket": 1}}
@@ -32,6 +33,20 @@ def test_a_report_shows_the_figures_that_it_drew(tmp_path, report, places):
     assert "](../../plots/one/accuracy_by_weights.png)" in (folder / "report.md").read_text()
     assert (tmp_path / "plots/one/accuracy_by_weights.png").is_file()
     assert (folder / "report.html").read_text().count("data:image/png;base64,") >= 4
+
+
+def test_a_choice_is_spoken_of_where_it_is_judged(tmp_path, report, places):
+    inits = ["xavier_normal", "orthogonal"]
+    folder = write_study(tmp_path / "results", "one", inits=inits, **SMALL)
+    file = tmp_path / "chosen.yaml"
+    file.write_text(Choice("orthogonal", "xavier_normal", "screen", [], [7], []).to_yaml())
+    assert report("one", "--choice", file, *places)[0] == 0
+    assert "## A custom initialisation" in (folder / "report.md").read_text()
+    assert report("one", "--choice", tmp_path / "absent.yaml", *places)[0] == 0
+    assert "## A custom initialisation" not in (folder / "report.md").read_text()
+    file.write_text("chosen: 3")
+    status, _, error = report("one", "--choice", file, *places)
+    assert (status, error.count("\n")) == (2, 1)
 
 
 def test_a_study_that_does_not_exist_is_one_line_and_status_2(tmp_path, report, places):

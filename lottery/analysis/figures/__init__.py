@@ -4,10 +4,11 @@ The figures themselves take a table and return a matplotlib Figure, so a noteboo
 `accuracy_by_weights(levels("lenet"))`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lottery.analysis import frames
@@ -19,6 +20,12 @@ from lottery.analysis.figures.layers import (
     has_masks,
     weight_distributions,
 )
+from lottery.analysis.figures.methods import (
+    area_differences,
+    reference_scheme,
+    scheme_by_method,
+)
+from lottery.analysis.figures.scale import mechanism_scatter, robustness_by_width
 from lottery.analysis.figures.steps import accuracy_before_prunes, accuracy_over_steps
 from lottery.analysis.figures.style import save
 from lottery.analysis.figures.variants import accuracy_by_variant, variant_differences
@@ -27,6 +34,8 @@ from lottery.analysis.figures.weights import (
     controls_by_weights,
     early_stop_by_weights,
 )
+from lottery.analysis.mechanism import by_layer
+from lottery.analysis.widths import is_axis, widths
 
 __all__ = [
     "accuracy_before_prunes",
@@ -38,7 +47,10 @@ __all__ = [
     "diagnostics_by_weights",
     "early_stop_by_weights",
     "first_layer_masks",
+    "mechanism_scatter",
     "render",
+    "robustness_by_width",
+    "scheme_by_method",
     "variant_differences",
     "weight_distributions",
 ]
@@ -70,7 +82,7 @@ def render(
         if diagnostics is not None:
             for name, own in diagnostics.groupby("variant"):
                 several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)
-        return _save(several, folder)
+        return _save(several | _of_schemes(levels, drawn, diagnostics), folder)
     curves = frames.curves(study, results)
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
@@ -92,7 +104,31 @@ def render(
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
     if diagnostics is not None:
         drawings["diagnostics_by_weights"] = partial(diagnostics_by_weights, diagnostics)
+    if len(tickets):
+        drawings |= _of_schemes(levels, variants, diagnostics)
     return _save(drawings, folder)
+
+
+def _of_schemes(
+    levels: pd.DataFrame, variants: Sequence[str], diagnostics: pd.DataFrame | None
+) -> dict[str, Callable[[], Figure]]:
+    """What compares schemes by their width, by pruning method, and by how far weights travel.
+
+    variants: those with tickets.
+    """
+    tickets = levels[(levels["branch"] == "ticket") & levels["variant"].isin(variants)]
+    if not (tickets["level"] > 0).any():
+        return {}
+    found = widths(tickets)
+    drawings: dict[str, Callable[[], Figure]] = {}
+    if is_axis(found):
+        drawings["robustness_by_width"] = lambda: robustness_by_width(tickets, variants, found)
+    reference = reference_scheme(tickets)
+    if reference and len(variants) > 1 and area_differences(tickets, variants, reference):
+        drawings["scheme_by_method"] = lambda: scheme_by_method(tickets, variants, reference)
+    if tickets["init"].nunique() > 1 and diagnostics is not None and len(by_layer(diagnostics)):
+        drawings["mechanism"] = lambda: mechanism_scatter(tickets, diagnostics, variants, found)
+    return drawings
 
 
 def _save(drawings: dict[str, Callable[[], Figure]], folder: Path) -> list[Path]:

@@ -21,6 +21,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, *_, SKY = seaborn.color_palette("colorbl
 BLACK, GREY = "#000000", "#707070"
 WIDTH = 7.0
 """Inches: the text width of a two-column paper."""
+LONGEST, ROOM, LINE = 60, 5, 0.16
+"""Letters in a line of a legend; lines that figures have room for; inches of a line more."""
 ERROR_SCALE = "Test accuracy (%, log-error scale)"
 
 _RC = {
@@ -164,18 +166,24 @@ def new_figure(
 
 
 def add_legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend below all axes, each label once, in as many columns as fit the width."""
+    """One legend below all axes, each label once, in as many columns as fit the width.
+
+    Where it has more lines than a figure of few schemes leaves room for, the figure grows.
+    """
     handles: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        figure.legend(
-            list(handles.values()),
-            list(handles),
-            loc="outside lower center",
-            ncols=_columns_that_fit([_longest_line(label) for label in handles], figure),
-        )
+        labels = [
+            label if _longest_line(label) <= LONGEST else textwrap.fill(label, LONGEST)
+            for label in handles
+        ]
+        columns = _columns_that_fit([_longest_line(label) for label in labels], figure)
+        figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns)
+        parts = np.array_split([label.count("\n") + 1 for label in labels], columns)
+        lines = max(int(part.sum()) for part in parts)
+        figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - ROOM))
 
 
 def _longest_line(label: str) -> int:

@@ -18,9 +18,9 @@ QUESTION = (
 )
 
 
-def answer(study: Study, found: Sequence[Verdict], why: str, sources: Sources) -> str:
-    """Whether schemes differ, what became of published claims, and what explains it."""
-    points = [_schemes(study, sources), *summary(found, sources), why]
+def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
+    """Whether schemes differ, what became of published claims, and `more` points."""
+    points = [_schemes(study, sources), *summary(found, sources), *more]
     return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 

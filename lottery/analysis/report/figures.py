@@ -22,6 +22,13 @@ _CAPTIONS = {
     "training steps of all levels together.",
     "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, "
     "prune, go back to the initial weights.",
+    "robustness_by_width": "Robustness against the standard deviation σ of initial weights, over "
+    "that of Xavier's, on a logarithmic axis: area between the accuracy-sparsity curve and the "
+    "unpruned network, and accuracy at a low density. A line per shape of the distribution.",
+    "scheme_by_method": "What each scheme gains in area over a standard one, paired by seed, under "
+    "each variant of the protocol.",
+    "mechanism": "Whether the order of magnitudes that initialisation gave is kept, and how far "
+    "weights travel for their size, against robustness; a point per ticket.",
     "diagnostics_by_weights": "What was recorded of the tickets at each level.",
     "density_by_layer": "Weights remaining in each layer against weights remaining in all.",
     "first_layer_masks": "Where the first layer keeps its weights: share of kept weights at each "

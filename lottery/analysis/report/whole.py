@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from lottery.analysis import frames
+from lottery.analysis.choice import Choice
 from lottery.analysis.claims import judge
 from lottery.analysis.figures import render
+from lottery.analysis.report import acceptance as custom
 from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.collapse import layer_collapse
@@ -18,6 +20,7 @@ from lottery.analysis.report.figures import figures as captioned
 from lottery.analysis.report.html import page
 from lottery.analysis.report.making import again, limits
 from lottery.analysis.report.protocol import networks, protocol, schemes
+from lottery.analysis.report.scale import scale, travel
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study, load
 from lottery.analysis.report.variants import variants
@@ -27,31 +30,42 @@ from lottery.errors import StoreError
 
 
 def write(
-    study: str | Path, results: str | Path = "results", plots: str | Path = "plots"
+    study: str | Path,
+    results: str | Path = "results",
+    plots: str | Path = "plots",
+    choice: Choice | None = None,
 ) -> list[Path]:
     """Write report.md and report.html beside the study's tables; returns both paths.
 
-    Draws the study's figures too (into `plots`/<study>), so that figures and text agree.
+    Draws the study's figures too (into `plots`/<study>), so that figures and text agree. choice:
+    of a custom scheme, which reports of studies that judge it speak about.
     """
     tables = load(study, results)
     drawn = render(study, results, plots)
-    markdown = compose(tables, drawn, _others(tables.name, results))
+    markdown = compose(tables, drawn, _others(tables.name, results), choice)
     return [
         _written(tables.folder / "report.md", markdown),
         _written(tables.folder / "report.html", page(markdown, tables.folder)),
     ]
 
 
-def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None) -> str:
+def compose(
+    study: Study,
+    drawn: list[Path],
+    others: pd.DataFrame | None = None,
+    choice: Choice | None = None,
+) -> str:
     """The report in Markdown; sections without data are left out.
 
-    drawn: the study's figures. others: levels of other studies, for claims that compare networks.
+    drawn: the study's figures. others: levels of other studies, for claims that compare networks
+    and for the rule by which a custom scheme is judged. choice: that scheme, if there is one.
     """
     sources = Sources()
     found, explained = judge(study.levels, others), explanation(study)
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
+    more = custom.short(study, others, choice), short(explained)
     sections = {
-        "Question and short answer": answer(study, found, short(explained), sources),
+        "Question and short answer": answer(study, found, more, sources),
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
@@ -62,6 +76,9 @@ def compose(study: Study, drawn: list[Path], others: pd.DataFrame | None = None)
         f"Robustness of each scheme{whose}": robustness(study, sources),
         f"Do the schemes differ?{whose}": contrasts(study, sources),
         f"Few weights left{whose}": sparse_outcomes(study, sources),
+        custom.TITLE: custom.acceptance(study, others, choice, sources),
+        "Scale, shape or place": scale(study, sources),
+        "Travel of weights": travel(study, sources),
         "Layer collapse": layer_collapse(study, sources),
         "Variants of the protocol": variants(study, sources),
         "Published claims and verdicts": verdicts(found, sources),

@@ -1,0 +1,53 @@
+"""Choose a custom scheme from a study by validation accuracy, and write the choice to a file.
+
+  python experiments/choose_scheme.py custom-screen
+
+Commit the file before the studies that judge the choice are run.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lottery.analysis.choice import choose
+from lottery.analysis.report.study import load
+from lottery.errors import LotteryError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 written, 2 not."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", metavar="STUDY", help="a name under the results folder")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("experiments/schemes/chosen.yaml"),
+        metavar="FILE",
+        help="%(default)s",
+    )
+    parser.add_argument("--results-dir", type=Path, default=Path("results"), help="%(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        study = load(options.study, options.results_dir)
+        commits = [str(run.get("git_commit")) for run in study.runs]
+        text = choose(study.levels, study.name, commits).to_yaml()
+        # What is already being judged must not change afterwards.
+        if options.out.exists() and options.out.read_text(encoding="utf-8") != text:
+            return _complain(f"{options.out} holds another choice; write to a new file")
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8", newline="\n")
+    except (LotteryError, OSError) as error:
+        return _complain(str(error))
+    print(options.out)
+    return 0
+
+
+def _complain(message: str) -> int:
+    print(f"choose_scheme.py: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Sections on scale, travel and a custom scheme: their numbers are those of the analysis."""
+
+import dataclasses
+import re
+
+import pytest
+
+from lottery.analysis import mean_interval
+from lottery.analysis.choice import Choice
+from lottery.analysis.report import acceptance as custom
+from lottery.analysis.report import compose
+from lottery.analysis.report.acceptance import acceptance
+from lottery.analysis.report.document import anchor
+from lottery.analysis.report.scale import scale, travel
+from lottery.analysis.report.sources import Sources
+from lottery.analysis.report.study import load
+from tests.analysis import test_acceptance as rule
+from tests.analysis import test_figures_scale as planted
+from tests.analysis.synthetic import write_study
+
+LINK = re.compile(r"\[([^\]]*)\]\(#(e\d+)\)")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study whose tables the tests replace."""
+    return load(write_study(tmp_path_factory.mktemp("results"), "confirm", levels=2))
+
+
+def with_levels(study, levels, diagnostics=None, name="confirm"):
+    return dataclasses.replace(study, name=name, levels=levels, diagnostics=diagnostics)
+
+
+def judged(study, name="confirm", **changes):
+    every = rule.studies(**changes)
+    own, others = every[every["study"] == name], every[every["study"] != name]
+    sources = Sources()
+    return acceptance(with_levels(study, own, name=name), others, rule.CHOICE, sources), sources
+
+
+def row_of(text, start):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {start} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_scheme_that_meets_the_rule_works_and_both_questions_are_answered(study):
+    text, _ = judged(study)
+    assert text.startswith("**Normal (0.05) works**: 5 of 5 conditions are met.")
+    assert "more robust than the standard ones?** On LeNet [+0.98 ± 0.06](#e" in text
+    assert "hold for other pruning methods?** The difference is above 0 in 7 of 7" in text
+
+
+def test_the_table_has_each_condition_with_its_figure_n_and_verdict(study):
+    text, _ = judged(study, methods=rule.signs(4), conv={"gain": 0.0001}, lenet={"dense": -0.002})
+    assert text.startswith("**Normal (0.05) does not work**: 2 of 5 conditions are met.")
+    found = {name: row_of(text, name)[2:] for name in rule.NAMES}
+    assert [row[-1] for row in found.values()] == [
+        *("met", "**not met**", "**not met**", "**undecided**", "met"),
+    ]
+    assert found["Unpruned accuracy on LeNet"][0].startswith("[−0.20 ± 0.00]")
+    assert [row[-2] for row in found.values()] == ["8", "8", "7", "8", "8"]
+    assert found["Area over pruning methods"][0].endswith("4 of 7")
+
+
+def test_studies_that_were_not_run_are_no_data_and_not_met(study):
+    text, _ = judged(study, drop=["conv", "methods"])
+    assert "is not shown to work**: 2 of 5" in text
+    assert row_of(text, "Area on a convolutional network")[2:] == ["–", "–", "**no data**"]
+    assert "On a convolutional network: no data yet." in text
+    assert "Method by method" not in text
+
+
+def test_every_number_leads_to_the_cells_of_its_study(study):
+    text, sources = judged(study)
+    marks = {mark: source for source, mark in sources.found.items()}
+    links = LINK.findall(text)
+    assert {mark for _, mark in links} == set(marks)
+    for label, mark in links:
+        if "DerSimonian" not in marks[mark].how:
+            mean = 100 * mean_interval(value for _, value in marks[mark].values).mean
+            shown = float(label.partition(" ±")[0].replace("−", "-"))
+            assert shown == pytest.approx(mean, abs=0.0051)
+    tables = {source.table for source in sources.found}
+    assert tables == {"levels.csv", "../conv/levels.csv", "../methods/levels.csv"}
+
+
+def test_the_short_answer_leads_to_the_section(study):
+    every = rule.studies()
+    own, others = every[every["study"] == "confirm"], every[every["study"] != "confirm"]
+    point = custom.short(with_levels(study, own), others, rule.CHOICE)
+    assert "**Normal (0.05) works**: 5 of 5 conditions are met." in point
+    assert point.endswith(f"(#{anchor(custom.TITLE)}).")
+    assert custom.short(study, None, rule.CHOICE) == ""
+
+
+def test_only_studies_that_judge_the_choice_speak_of_it(study):
+    own = rule.study("confirm", seeds=range(3))
+    assert acceptance(with_levels(study, own), None, rule.CHOICE, Sources()) == ""
+    assert acceptance(study, None, rule.CHOICE, Sources()) == ""
+    assert acceptance(with_levels(study, rule.study("confirm")), None, None, Sources()) == ""
+    alone = acceptance(with_levels(study, rule.study("confirm")), None, rule.CHOICE, Sources())
+    assert "2 of 5 conditions are met" in alone
+
+
+def test_effects_of_scale_are_told_in_each_variant(study):
+    frame = planted.table()
+    sources = Sources()
+    text = scale(with_levels(study, frame), sources)
+    adam, sgd = text.split("### sgd")
+    line = "| Narrower or wider? | normal, per doubling of σ | [{}]"
+    assert line.format("−0.40 ± 0.00") in adam
+    assert line.format("0.00 ± 0.00") in sgd
+    assert "first, 2 times as wide | [−0.40" in adam
+    marks = {mark: source for source, mark in sources.found.items()}
+    for label, mark in LINK.findall(text):
+        if "±" in label:
+            mean = 100 * marks[mark].interval().mean
+            assert float(label.partition(" ±")[0].replace("−", "-")) == pytest.approx(
+                mean, abs=0.0051
+            )
+
+
+def test_travel_of_weights_is_told_within_variants_and_over_all(study):
+    frame = planted.table()
+    text = travel(with_levels(study, frame, planted.recorded(frame)), Sources())
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:]] == [
+        *("| adam", "| adam", "| sgd", "| sgd", "| all variants", "| all variants"),
+    ]
+    assert "33 (11 × 3)" in text
+    assert "66 (22 × 3)" in text
+
+
+def test_a_study_without_an_axis_or_diagnostics_has_no_such_sections(study):
+    assert scale(study, Sources()) == ""
+    assert travel(study, Sources()) == ""
+    text = compose(study, [], None, Choice("lsuv", "xavier_normal", "s", [], [], []))
+    for title in ("A custom initialisation", "Scale, shape or place", "Travel of weights"):
+        assert title not in text
