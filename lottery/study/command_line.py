@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import textwrap
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -37,7 +38,10 @@ TYPES = {
 
 
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the description."""
+    """Keeps the line breaks of the description, and names with hyphens whole."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 def study_parser(program: str, description: str, configs: Path, default: str) -> ArgumentParser:
