@@ -46,6 +46,13 @@ def append_run(text: str | None, study: str, run: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=2) + "\n"
 
 
+def end_run(text: str, found: dict[str, Any]) -> str:
+    """The manifest `text` with what is known of its last run now that it has ended."""
+    manifest = json.loads(text)
+    manifest["runs"][-1] |= found
+    return json.dumps(manifest, indent=2) + "\n"
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

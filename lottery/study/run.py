@@ -127,6 +127,7 @@ def run_study(
             run |= {"executor": executor, "nodes": nodes}
         if todo:
             store.write_config(config)
+            store.add_run(config.name, run)
             results.push_tables()
         folders = results.folder.absolute(), place.absolute()
         tasks = [Task(config.variant(cell.variant), cell, *folders, device) for cell in todo]
@@ -159,10 +160,9 @@ def run_study(
             if tasks or store.lacks_rows(config, grid):
                 store.write_tables(config)
             if tasks:
-                run["seconds"] = round(time.perf_counter() - started, 1)
-                run["cells_computed"] = len(ended)
-                run["cells_failed"] = len(failures)
-                store.add_run(config.name, run)
+                seconds = round(time.perf_counter() - started, 1)
+                counts = {"cells_computed": len(ended), "cells_failed": len(failures)}
+                store.end_run({"seconds": seconds, **counts})
             results.push_tables()
         return StudyResult(results.place, store.rows(grid), failures, len(ended))
 

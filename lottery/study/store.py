@@ -31,7 +31,7 @@ from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, once, shared_settings
 from lottery.study.grid import cells as cells_of
-from lottery.study.manifest import append_run
+from lottery.study.manifest import append_run, end_run
 from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, places, read_table
 
 _ALWAYS = GRID - {"variants"}
@@ -152,8 +152,12 @@ class StudyStore:
         return values
 
     def add_run(self, study: str, run: dict[str, Any]) -> None:
-        """Add what is known of a run to manifest.json."""
+        """Add what is known of a run to manifest.json, at its start: it may be killed."""
         self._write("manifest.json", self._manifest_with(study, run))
+
+    def end_run(self, found: dict[str, Any]) -> None:
+        """Add to the last run what is known of it at its end."""
+        self._write("manifest.json", end_run(self._read("manifest.json") or "", found))
 
     def _manifest_with(self, study: str, run: dict[str, Any]) -> str:
         try:

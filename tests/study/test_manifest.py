@@ -5,7 +5,7 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 
 from lottery.study import manifest
-from lottery.study.manifest import append_run, describe_run
+from lottery.study.manifest import append_run, describe_run, end_run
 
 
 def test_a_run_says_what_made_it():
@@ -42,6 +42,12 @@ def test_runs_are_added_and_none_is_lost():
     second = append_run(first, "tiny", {"workers": 2})
     assert json.loads(second) == {"study": "tiny", "runs": [{"workers": 1}, {"workers": 2}]}
     assert second.endswith("}\n")
+
+
+def test_only_the_last_run_is_told_to_have_ended():
+    two = append_run(append_run(None, "tiny", {"workers": 1}), "tiny", {"workers": 2})
+    ended = json.loads(end_run(two, {"seconds": 3.0}))
+    assert ended["runs"] == [{"workers": 1}, {"workers": 2, "seconds": 3.0}]
 
 
 def git(folder, *arguments):

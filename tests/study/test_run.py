@@ -343,6 +343,17 @@ def test_an_interrupted_study_has_the_tables_of_what_is_finished(tmp_path, steps
     assert made["cells_computed"] == 0
 
 
+def test_a_run_that_is_killed_has_left_its_entry_in_the_manifest(tmp_path, monkeypatch):
+    def read(tasks, note):
+        entries.extend(json.loads((tmp_path / "tiny" / "manifest.json").read_text())["runs"])
+
+    entries = []
+    monkeypatch.setattr("lottery.study.run.run_here", read)
+    run(tiny.config(), tmp_path)
+    (made,) = entries
+    assert made["data_sha256"] and "seconds" not in made
+
+
 @pytest.mark.parametrize("protocol", ["plain", "rewind to a step"])
 def test_a_truncated_level_is_trained_again_and_comes_out_the_same(protocol, tmp_path, steps):
     config = tiny.config(inits=["xavier_normal"], seeds=[0], **PROTOCOLS[protocol])
@@ -429,6 +440,7 @@ def test_a_disk_too_full_for_the_traceback_shows_it_instead(tmp_path, monkeypatc
     monkeypatch.setattr(CellStore, "save_level", full)
     monkeypatch.setattr("pathlib.Path.write_text", full)
     monkeypatch.setattr("lottery.study.store.StudyStore._write", lambda *_: None)
+    monkeypatch.setattr("lottery.study.store.StudyStore.end_run", lambda *_: None)
     result = run(tiny.config(seeds=[0], inits=["xavier_normal"]), tmp_path)
     (reason,) = result.failures.values()
     assert "No space left on device" in reason

@@ -92,7 +92,7 @@ def weights_axis(ax: Axes, remaining: pd.Series) -> None:
     """Weights remaining on a logarithmic axis from 100 % down, in 1-2-5 steps to the lowest."""
     lowest = 100 * float(remaining.min())
     nice = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
-    ticks = [tick for tick in nice if lowest * 1.2 <= tick <= 100]
+    ticks = [tick for tick in nice if lowest * 1.4 <= tick <= 100]
     ticks.append(lowest)
     ax.set_xscale("log")
     ax.set_xlim(118, lowest / 1.18)

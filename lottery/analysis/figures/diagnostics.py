@@ -45,6 +45,12 @@ PANELS = (
     Panel("overlap_over_chance", "Overlap with other seeds / chance"),
     Panel("error_barrier_test", "Error barrier, test (pp)", 100),
 )
+TITLES = {panel.quantity: panel.title for panel in PANELS} | {
+    "error_barrier_train": "Error barrier, training (pp)",
+    "loss_barrier_train": "Loss barrier, training",
+    "loss_barrier_test": "Loss barrier, test",
+}
+"""What quantities are called, drawn or not."""
 PAIRED = "overlap_over_chance"
 """Of pairs of seeds, so that the values of seeds are not independent."""
 COLUMNS = 3

@@ -108,7 +108,7 @@ def again(study: Study) -> str:
                 f"{host.get('processor')}, {host.get('cores')} cores; {run.get('device')}",
                 f"Python {run.get('python')}, {versions}",
                 number(run.get("cells_computed", float("nan")), 0),
-                duration(run.get("seconds", 0)),
+                duration(run["seconds"]) if "seconds" in run else "was killed",
             ]
         )  # fmt: skip
     header = ["Started (UTC)", "Commit", "Machine", "Versions", "Cells", "Wall time"]

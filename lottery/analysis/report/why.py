@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lottery.analysis.explain import Endpoint, conclusion, explain, robustness, strongest
-from lottery.analysis.figures.diagnostics import PANELS, whole_network
+from lottery.analysis.figures.diagnostics import TITLES, whole_network
 from lottery.analysis.report.document import ABSENT, between, nested, number, p_value, table
 from lottery.analysis.report.sources import Row, Source, Sources, of_rows
 from lottery.analysis.report.study import Study
@@ -60,13 +60,12 @@ def why(found: Explanation | None, sources: Sources) -> str:
     """Every diagnostic against every measure of robustness."""
     if found is None:
         return ""
-    titles = {panel.quantity: panel.title for panel in PANELS}
     values = whole_network(found.diagnostics)
     measures = {endpoint.name: endpoint for endpoint in robustness(found.levels)}
     rows = []
     for row in found.results.itertuples():
         measure = measures[row.endpoint]
-        title = titles.get(row.quantity, row.quantity.replace("_", " "))
+        title = TITLES.get(row.quantity, row.quantity.replace("_", " "))
         recorded = values[values["quantity"] == row.quantity]
         source = _diagnostic(recorded[recorded["level"].isin(measure.levels)], title, measure.name)
         numbers = (
