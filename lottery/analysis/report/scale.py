@@ -111,9 +111,7 @@ def travel(study: Study, sources: Sources) -> str:
     return f"{_MECHANISM}\n\n{table(header, rows, aligned='llrrrrrr')}"
 
 
-def _source(
-    effect: Effect, column: str, frame: pd.DataFrame, study: Study, variant: str
-) -> Source:
+def _source(effect: Effect, column: str, frame: pd.DataFrame, study: Study, variant: str) -> Source:
     """An effect's values as they were computed, and the cells of both sides."""
     own = frame[frame["seed"].isin(effect.values.index)]
     at = study.pruned_levels(own)
