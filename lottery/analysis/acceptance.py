@@ -16,6 +16,7 @@ from lottery.analysis.endpoints import ROUNDING, endpoints, network
 from lottery.analysis.meta import Pooled, random_effects
 from lottery.analysis.paired import difference, paired
 from lottery.analysis.statistics import Interval
+from lottery.registry import parse_spec
 
 MET, NOT_MET, UNDECIDED, MISSING = "met", "not met", "undecided", "no data"
 METHODS, SAME_SIGN = 7, 5
@@ -64,15 +65,42 @@ def held_out(levels: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """Tickets of both schemes, of the seeds that the choice has not seen.
 
     levels: of any number of studies. Studies and variants that lack one of the two are left out.
+    A scheme fitted to tickets needs a file for each network. Where a network was never drawn by the
+    chosen one itself, but by the same scheme of one other file, that is the chosen one, and is
+    named so; of several files none is, as there would be a choice.
     """
     both = {choice.chosen, choice.standard}
-    own = levels[
-        (levels["branch"] == "ticket")
-        & levels["init"].isin(both)
-        & ~levels["seed"].isin(choice.seeds)
-    ]
+    tickets = levels[(levels["branch"] == "ticket") & ~levels["seed"].isin(choice.seeds)]
+    own = tickets.assign(
+        init=tickets["init"].mask(_fitted_again(tickets, levels, choice.chosen), choice.chosen)
+    )
+    own = own[own["init"].isin(both)]
     schemes = own.groupby(["study", "variant"])["init"].transform("nunique")
     return own[schemes == len(both)]
+
+
+def _fitted_again(tickets: pd.DataFrame, levels: pd.DataFrame, chosen: str) -> pd.Series:
+    """Rows of the chosen scheme by another file, on networks of their own."""
+    scheme = _without_file(chosen)
+    alike = [
+        init for init in set(levels["init"]) if init != chosen and _without_file(init) == scheme
+    ]
+    drawn = set(levels.loc[levels["init"] == chosen, "model"])
+    files = levels[levels["init"].isin(alike)].groupby("model")["init"].nunique()
+    networks = set(files.index[files == 1]) - drawn
+    return tickets["init"].isin(alike) & tickets["model"].isin(networks)
+
+
+def _without_file(init: str) -> object:
+    """A scheme but for the file that it was fitted in: its name and other options."""
+    name, args, options = parse_spec(init, "init")
+    if name != "ticket_informed":
+        return init
+    if args:
+        args = args[1:]
+    else:
+        options.pop("file", None)
+    return name, args, options
 
 
 def accept(levels: pd.DataFrame, choice: Choice) -> Acceptance:

@@ -43,20 +43,23 @@ def effects(wide: pd.DataFrame, found: dict[str, Width]) -> list[Effect]:
       rest;
     - another shape − normal, mean over the widths that both have;
     - another width in the first layer alone, in all others, and in all, less Xavier's.
+
+    A network that diverged takes its seed from the effects that need its scheme, and no others; a
+    scheme of which all did is left out.
     """
-    wide = wide[[init for init in wide if init in found]].dropna()
-    if wide.empty:
-        return []
+    wide = wide[[init for init in wide if init in found]].dropna(axis=1, how="all")
     groups: dict[str, dict[float, str]] = {}
     for init in wide:
         group, ratio = found[init]
         groups.setdefault(group, {}).setdefault(round(ratio, 3), init)
-    return [
+    listed = [
         *_slopes(wide, groups),
         *_kaiming(wide, groups, found),
         *_shapes(wide, groups),
         *_layers(wide, groups),
     ]
+    known = [effect._replace(values=effect.values.dropna()) for effect in listed]
+    return [effect for effect in known if len(effect.values)]
 
 
 def _slopes(wide: pd.DataFrame, groups: dict[str, dict[float, str]]) -> Iterator[Effect]:
@@ -102,7 +105,7 @@ def _shapes(wide: pd.DataFrame, groups: dict[str, dict[float, str]]) -> Iterator
         common = sorted(set(by_ratio) & set(normal))
         if common and group not in (_NORMAL, FIRST, REST):
             one, other = ([of[ratio] for ratio in common] for of in (by_ratio, normal))
-            values = wide[one].mean(axis=1) - wide[other].mean(axis=1)
+            values = wide[one].mean(axis=1, skipna=False) - wide[other].mean(axis=1, skipna=False)
             yield Effect(SHAPE, f"{group} − normal", values, tuple(one), tuple(other))
 
 

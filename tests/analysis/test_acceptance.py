@@ -98,6 +98,45 @@ def test_seeds_of_the_choice_and_other_schemes_count_for_nothing():
     assert set(held_out(more, CHOICE)["study"]) == {"confirm", "conv", "methods"}
 
 
+FITTED = "ticket_informed('{}.json', sign=False)"
+FITTED_CHOICE = Choice(FITTED.format("lenet"), STANDARD, "screen", [], [0, 1, 2], [])
+
+
+def fitted(**files):
+    """Studies whose custom scheme was fitted to the tickets of each network."""
+    files = {
+        "lenet_300_100": FITTED.format("lenet"),
+        "conv2(width=0.25)": FITTED.format("c"),
+    } | files
+    table = studies()
+    own = table["model"].map(files)
+    return table.assign(init=table["init"].mask(table["init"] == CUSTOM, own))
+
+
+def test_a_fitted_scheme_is_judged_on_each_network_by_its_own_file():
+    found = accept(fitted(), FITTED_CHOICE)
+    assert (found.verdict, found.conditions[3].interval.n) == ("works", 8)
+
+
+def test_a_fitted_scheme_of_other_options_or_of_several_files_is_not_the_chosen_one():
+    other = fitted(**{"conv2(width=0.25)": "ticket_informed('c.json')"})
+    assert accept(other, FITTED_CHOICE).conditions[3].verdict == "no data"
+    table = fitted()
+    again = table[table["init"] == FITTED.format("c")].assign(init=FITTED.format("d"))
+    both = pd.concat([table, again.assign(study="conv-again")])
+    assert accept(both, FITTED_CHOICE).conditions[3].verdict == "no data"
+
+
+def test_another_file_on_the_network_of_the_choice_counts_for_nothing():
+    table = fitted()
+    again = table[table["study"] == "confirm"]
+    again = again.assign(
+        study="later", init=again["init"].replace(FITTED.format("lenet"), FITTED.format("better"))
+    )
+    more = pd.concat([table, again])
+    assert set(held_out(more, FITTED_CHOICE)["study"]) == {"confirm", "conv", "methods"}
+
+
 def test_figures_are_paired_differences_and_their_pooled_mean():
     found = accept(studies(methods=signs(6)), CHOICE)
     area = found.conditions[0].interval

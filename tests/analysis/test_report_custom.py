@@ -120,6 +120,21 @@ def test_effects_of_scale_are_told_in_each_variant(study):
             )
 
 
+def test_a_scheme_with_less_to_lose_unpruned_is_seen_not_to_be_better_pruned(study):
+    frame = planted.table()
+    wide = (frame["init"] == "xavier_normal(gain=4.0)") & (frame["level"] == 0)
+    frame.loc[wide, "test_accuracy"] -= 0.05
+    cells = []
+    for table in (planted.table(), frame):
+        text = scale(with_levels(study, table), Sources())
+        (line, _) = [line for line in text.splitlines() if "| normal, per doubling" in line]
+        cells.append([cell.partition("]")[0] for cell in line.split(" | ")])
+    (_, _, area, *_, accuracy, _, _), (_, _, misled, *_, same, _, _) = cells
+    assert area == "[−0.40 ± 0.00"
+    assert misled.startswith("[+")
+    assert accuracy == same == "[−0.40 ± 0.00"
+
+
 def test_travel_of_weights_is_told_within_variants_and_over_all(study):
     frame = planted.table()
     text = travel(with_levels(study, frame, planted.recorded(frame)), Sources())

@@ -53,10 +53,24 @@ def test_every_effect_is_what_was_planted():
         assert list(found[name].values.index) == [4, 5, 6]
 
 
-def test_a_seed_without_all_schemes_has_no_effects():
+def test_a_network_that_diverged_costs_only_the_effects_that_need_it():
     wide = endpoint()
     wide.loc[5, "sign_constant"] = np.nan
-    assert {len(effect.values) for effect in effects(wide, FOUND)} == {2}
+    wide.loc[6, "xavier_normal(gain=2.0)"] = np.nan
+    counts = {name: len(effect.values) for name, effect in by_name(wide).items()}
+    assert counts[SHAPE, "sign constant − normal"] == 1
+    assert counts[SCALE, "normal, per doubling of σ"] == 2
+    assert counts[WHERE, "all layers, 2 times as wide"] == 2
+    assert counts[NAME, "Kaiming − Xavier, normal"] == 3
+    assert counts[WHERE, "first layer alone, 2 times as wide"] == 3
+
+
+def test_a_scheme_that_always_diverged_is_left_out():
+    wide = endpoint()
+    wide["sign_constant"] = np.nan
+    assert set(by_name(wide)) == set(by_name(wide.drop(columns="sign_constant")))
+    assert len(by_name(wide)) == 7
+    assert effects(wide * np.nan, FOUND) == []
 
 
 def test_schemes_without_a_width_are_left_out():
