@@ -189,7 +189,7 @@ class StudyConfig:
         too_high = [level for level in self.controls.levels or () if level > self.levels]
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
-        check_protocol(self.prune, self.rewind)
+        check_protocol(self.prune, self.rewind, self.train)
         if self.controls.retrain and self.rewind != RewindConfig():
             allowed = "0 unless rewind is as by default: retrain starts from initial weights"
             raise ConfigError("controls.retrain", self.controls.retrain, allowed)

@@ -37,12 +37,18 @@ def level_row(level: Level) -> Row:
 
 
 def curve_rows(level: Level) -> list[Row]:
-    """What curves.parquet says of a level: a row per evaluation."""
-    remaining = level.weights_remaining
-    return [
-        {"level": level.level, "weights_remaining": remaining, **asdict(evaluation)}
-        for evaluation in level.evaluations
-    ]
+    """What curves.parquet says of a level: a row per evaluation.
+
+    A step after which a procedure acted has two, before and after it. weights_remaining is what
+    was left at that time.
+    """
+    rows = []
+    for evaluation in level.evaluations:
+        row = {"level": level.level, "weights_remaining": None} | asdict(evaluation)
+        if row["weights_remaining"] is None:
+            row["weights_remaining"] = level.weights_remaining
+        rows.append(row)
+    return rows
 
 
 def layer_rows(level: Level) -> list[Row]:

@@ -26,6 +26,11 @@ class Ranking:
         self._kinds = prunable(model, config.biases)
         self._train = data.train
 
+    @property
+    def filters(self) -> bool:
+        """Whether whole filters are ranked."""
+        return False
+
     def masks(self, level: int, masks: Masks, trained: State) -> Masks:
         """Masks of `level` within `masks`, on the CPU.
 

@@ -1,0 +1,125 @@
+"""Less is more: filters are shrunk in training, and those that reach zero are gone.
+
+Zhou, Alvarez & Porikli 2016 (ECCV) and Idiap-RR-03-2018. After every interval the norm ‖w‖ of each
+filter or neuron becomes max(‖w‖ − τ, 0): the proximal step of a group lasso.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lottery.errors import ConfigError, UsageError
+from lottery.pruning.masks import Masks, State
+from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.shrink import unit_masks
+from lottery.training.config import TrainConfig
+from lottery.training.procedures.base import PROCEDURES, Procedure, Scene
+from lottery.training.procedures.units import pruned_units
+
+
+@PROCEDURES.register
+@dataclass(frozen=True, kw_only=True)
+class Shrinkage(Procedure):
+    """Shrinkage of filters in every level after the first, which is the network left whole.
+
+    The report's four variants: basic, shrinkage(threshold=0.1); by input, group=input; by layer,
+    in_turn=true; relative, shrinkage(ratio=0.2). Rates and criterion have no say, and norms are
+    those of weights without biases. The network's outputs are never shrunk.
+    """
+
+    threshold: float | None = None
+    """τ, the same for all layers; a layer that would lose its last filter is an error."""
+
+    ratio: float | None = None
+    """τ as a fraction of the largest norm in the layer, which therefore keeps a filter."""
+
+    every: str = "2ep"
+    """Length between two shrinkages."""
+
+    free: str = "0it"
+    """Length at the level's end without shrinkages."""
+
+    group: Literal["output", "input"] = "output"
+    """Norms of the weights that write a filter's output (a layer's rows), or that read it (its
+    columns; the H·W of a channel together behind a flatten)."""
+
+    in_turn: bool = False
+    """Shrink one layer after the other, each for an equal part of the level, in network order."""
+
+    takes_units = True
+
+    @property
+    def starts_with(self) -> Literal["ranked", "last", "all"]:
+        """What the last level ended with."""
+        return "last"
+
+    def check(self, train: TrainConfig, prune: PruneConfig, *, weights_go_back: bool) -> None:
+        """One threshold, of one kind."""
+
+        def check(name: str, ok: bool, allowed: str) -> None:
+            if not ok:
+                raise ConfigError(f"prune.during's {name}", getattr(self, name), allowed)
+
+        one = (self.threshold is None) != (self.ratio is None)
+        check("threshold", one, "a number above 0, or a ratio in its place")
+        check("threshold", self.threshold is None or self.threshold > 0, "a number above 0")
+        check("ratio", self.ratio is None or 0 < self.ratio < 1, "above 0 below 1")
+        check("group", self.group in ("output", "input"), "output, input")
+
+    def steps(self, scene: Scene) -> list[int]:
+        """At the end of each interval, until the level's free end."""
+        return [step for step in scene.every(self.every) if step <= self._end(scene)]
+
+    def _end(self, scene: Scene) -> int:
+        return scene.last_step - scene.steps("free", self.free)
+
+    @torch.no_grad()
+    def act(self, scene: Scene, state: State, step: int, masks: Masks) -> Masks:
+        """Shrink; units of which no layer has any norm left are pruned from there on."""
+        graph, before = scene.graph, pruned_units(scene.graph, masks)
+        free = ~graph.fixed & ~before
+        if self.in_turn:
+            free &= torch.isin(torch.arange(graph.units), self._in_turn(scene, step))
+        left = torch.zeros(graph.units)
+        for name in graph.written:
+            units = graph.axes.get((name, 0 if self.group == "output" else 1))
+            if units is not None:  # else it is grouped, and its units are fixed
+                weight = scene.model.get_parameter(name)
+                slices = weight if self.group == "output" else weight.movedim(1, 0)
+                left += self._shrink(slices, units.to(weight.device), free.to(weight.device)).cpu()
+        gone = before | (free & (left == 0))
+        for name, home in graph.homes.items():
+            if len(home) and bool(gone[home].all()):
+                raise UsageError(
+                    f"shrinkage leaves {name} no filter at level {scene.level}, step {step}: take "
+                    "a lower threshold, or a ratio, under which every layer keeps its largest"
+                )
+        masks = unit_masks(graph, scene.model, gone).to(scene.example.device)
+        masks.apply(scene.model, scene.optimizer)
+        return masks
+
+    def _in_turn(self, scene: Scene, step: int) -> Tensor:
+        """Units of the layer whose turn it is."""
+        homes = [home for home in scene.graph.homes.values() if len(home)]
+        done, whole = step - scene.start - 1, self._end(scene) - scene.start
+        return homes[min(len(homes) - 1, done * len(homes) // whole)]
+
+    def _shrink(self, slices: Tensor, units: Tensor, free: Tensor) -> Tensor:
+        """Shrink a layer's slices, in place, by the norm of each unit's; the norms left.
+
+        slices: (indices, ...); units: of each index, or -1, shape (indices,). free: units to
+        shrink, bool, as many as norms.
+        """
+        known = units >= 0
+        squares = slices.flatten(1).square().sum(dim=1)[known]
+        norms = torch.zeros(len(free), device=slices.device).index_add_(0, units[known], squares)
+        norms = norms.sqrt()
+        tau = self.threshold
+        if self.ratio is not None:
+            tau = self.ratio * float(norms[free].max()) if bool(free.any()) else 0.0
+        factors = torch.where(free & (norms > 0), (norms - tau).clamp(min=0) / norms, 1.0)
+        scale = torch.cat([factors, factors.new_ones(1)])[units]  # [-1]: of no unit
+        slices.mul_(scale.view(-1, *[1] * (slices.dim() - 1)))
+        return norms * factors
