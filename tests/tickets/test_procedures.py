@@ -161,7 +161,9 @@ def test_the_counts_at_the_end_are_those_of_pruning_between_levels(plain, data):
 
 def test_centripetal_leaves_the_rates_number_of_neurons(noisy, data):
     levels = walk(noisy, data, "centripetal(clusters=even)")
-    neurons = [[int(level.masks[f"{n}.weight"].any(1).sum()) for n in (0, 4, 8)] for level in levels]
+    neurons = [
+        [int(level.masks[f"{n}.weight"].any(1).sum()) for n in (0, 4, 8)] for level in levels
+    ]
     assert neurons == [[10, 8, 3], [7, 6, 3], [5, 4, 3]]
     assert set(levels[1].diagnostics) == {"cluster_spread"}
 

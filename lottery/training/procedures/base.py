@@ -96,8 +96,7 @@ class Procedure:
         """Raise ConfigError for settings that do not go with the procedure."""
 
     def acts_in(self, level: int, prune: PruneConfig) -> bool:
-        """Whether it takes part in a level; by default in all that prune, which level 0 does not.
-        """
+        """Whether it takes part in a level; by default in all but the unpruned first."""
         return level > 0
 
     def begin(self, scene: Scene, masks: Masks) -> State:

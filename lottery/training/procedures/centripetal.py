@@ -198,10 +198,11 @@ def spread(model: nn.Module, graph: ChannelGraph, clusters: Tensor) -> dict[str,
 def merge(model: nn.Module, graph: ChannelGraph, clusters: Tensor) -> Tensor:
     """Let the first unit of each cluster stand for all of it: the others can then be removed.
 
-    clusters: number of each unit's cluster, int64 below `units`, shape (units,). Filters, biases and batch norm
-    become their cluster's mean, and the layers that read a cluster's first unit add up what they
-    read of all. Returns the others, bool, shape (units,): `shrink(model, merge(...), graph)`. The
-    network computes the same function as before where the filters of a cluster were alike.
+    clusters: number of each unit's cluster, int64 below `units`, shape (units,). Filters, biases
+    and batch norm become their cluster's mean, and the layers that read a cluster's first unit add
+    up what they read of all. Returns the others, bool, shape (units,), no longer read by anything:
+    `shrink(model, merge(...), graph)`. The network computes the same function as before where the
+    filters of a cluster were alike.
     """
     representative = torch.full((graph.units,), graph.units).scatter_reduce(
         0, clusters, torch.arange(graph.units), "amin"

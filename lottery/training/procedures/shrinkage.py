@@ -116,9 +116,9 @@ class Shrinkage(Procedure):
         squares = slices.flatten(1).square().sum(dim=1)[known]
         norms = torch.zeros(len(free), device=slices.device).index_add_(0, units[known], squares)
         norms = norms.sqrt()
-        tau = self.threshold
-        if self.ratio is not None:
-            tau = self.ratio * float(norms[free].max()) if bool(free.any()) else 0.0
+        tau = self.threshold or 0.0
+        if self.ratio is not None and bool(free.any()):
+            tau = self.ratio * float(norms[free].max())
         factors = torch.where(free & (norms > 0), (norms - tau).clamp(min=0) / norms, 1.0)
         scale = torch.cat([factors, factors.new_ones(1)])[units]  # [-1]: of no unit
         slices.mul_(scale.view(-1, *[1] * (slices.dim() - 1)))

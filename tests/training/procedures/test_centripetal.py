@@ -15,6 +15,7 @@ from lottery.training.procedures.base import Acting
 from lottery.training.procedures.centripetal import Centripetal, assign, merge, spread
 from tests.training.procedures.scenes import EXAMPLE, everything, network, scene, step
 
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_one_update_is_the_papers_formula(momentum):
     model, tau, eta, epsilon = network(), 0.1, 0.01, 0.3

@@ -1,4 +1,4 @@
-"""The proximal step of a group lasso, to the letter, on whichever side of a filter it is asked for."""
+"""The proximal step of a group lasso, to the letter, on either side of a filter."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Softly pruned filters are zero at once, come back while the level lasts, and are gone at its end."""
+"""Softly pruned filters are zero, come back while the level lasts, and are gone at its end."""
 
 import dataclasses
 
