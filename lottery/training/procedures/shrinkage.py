@@ -9,11 +9,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lottery.errors import ConfigError, UsageError
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import unit_masks
+from lottery.pruning.shrinkage import factors, group_norms, relative_threshold
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import PROCEDURES, Procedure, Scene
 from lottery.training.procedures.units import pruned_units
@@ -82,13 +84,13 @@ class Shrinkage(Procedure):
         free = ~graph.fixed & ~before
         if self.in_turn:
             free &= torch.isin(torch.arange(graph.units), self._in_turn(scene, step))
-        left = torch.zeros(graph.units)
+        left, dim = torch.zeros(graph.units), 0 if self.group == "output" else 1
         for name in graph.written:
-            units = graph.axes.get((name, 0 if self.group == "output" else 1))
+            units = graph.axes.get((name, dim))
             if units is not None:  # else it is grouped, and its units are fixed
                 weight = scene.model.get_parameter(name)
-                slices = weight if self.group == "output" else weight.movedim(1, 0)
-                left += self._shrink(slices, units.to(weight.device), free.to(weight.device)).cpu()
+                on = weight.device
+                left += self._shrink(weight, dim, units.to(on), free.to(on)).cpu()
         gone = before | (free & (left == 0))
         for name, home in graph.homes.items():
             if len(home) and bool(gone[home].all()):
@@ -106,20 +108,19 @@ class Shrinkage(Procedure):
         done, whole = step - scene.start - 1, self._end(scene) - scene.start
         return homes[min(len(homes) - 1, done * len(homes) // whole)]
 
-    def _shrink(self, slices: Tensor, units: Tensor, free: Tensor) -> Tensor:
-        """Shrink a layer's slices, in place, by the norm of each unit's; the norms left.
+    def _shrink(self, weight: Tensor, dim: int, units: Tensor, free: Tensor) -> Tensor:
+        """Shrink a layer's slices along `dim`, in place, by the norm of each unit's; norms left.
 
-        slices: (indices, ...); units: of each index, or -1, shape (indices,). free: units to
-        shrink, bool, as many as norms.
+        units: of each slice, or -1. free: units to shrink, bool, as many as norms.
         """
-        known = units >= 0
-        squares = slices.flatten(1).square().sum(dim=1)[known]
-        norms = torch.zeros(len(free), device=slices.device).index_add_(0, units[known], squares)
-        norms = norms.sqrt()
+        groups = units.where(units >= 0, len(free))  # the last group: of no unit
+        norms = group_norms(weight, dim, groups)
+        norms = F.pad(norms, (0, len(free) + 1 - len(norms)))
         tau = self.threshold or 0.0
         if self.ratio is not None and bool(free.any()):
-            tau = self.ratio * float(norms[free].max())
-        factors = torch.where(free & (norms > 0), (norms - tau).clamp(min=0) / norms, 1.0)
-        scale = torch.cat([factors, factors.new_ones(1)])[units]  # [-1]: of no unit
-        slices.mul_(scale.view(-1, *[1] * (slices.dim() - 1)))
-        return norms * factors
+            tau = relative_threshold(norms[:-1][free], self.ratio)
+        scale = torch.where(F.pad(free, (0, 1)), factors(norms, tau), 1.0)
+        sizes = [1] * weight.dim()
+        sizes[dim] = -1
+        weight.mul_(scale[groups].view(sizes))
+        return (norms * scale)[:-1]
