@@ -28,7 +28,7 @@ from lottery.tickets.level import (
     train_to_end,
     walk,
 )
-from lottery.tickets.ranking import Ranking
+from lottery.tickets.ranking import make_ranking
 from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
@@ -132,8 +132,7 @@ def find_tickets(
     target = initial
     if rewind.init is not None:
         target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",), data.train))
-    full = Masks.ones(model, prune.biases).to("cpu")
-    ranking = Ranking(model, data, prune, initial, seed)
+    ranking = make_ranking(model, data, prune, initial, seed)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
@@ -142,7 +141,7 @@ def find_tickets(
             record = replace(record, initial=rescaled(target, record.masks, rewind.rescale))
         if record is None:
             if first is None or previous is None:
-                start = Start(level, full, initial, initial)
+                start = Start(level, ranking.full, initial, initial)
             else:
                 source = previous if prune.from_last_level else first
                 masks = ranking.masks(level, source.masks, source.trained)
@@ -158,6 +157,7 @@ def find_tickets(
                 keep_end=rewind.optimizer == "kept",
                 recorder=recorder,
             )
+            record = replace(record, size=ranking.size(record.masks))
             memory.save_level(record)
         first, previous = first or record, record
         yield record

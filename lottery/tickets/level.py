@@ -10,6 +10,7 @@ from torch import nn
 
 from lottery.diagnostics import Quantities, Recorder
 from lottery.pruning.masks import Masks, State, prunable
+from lottery.tickets.size import Size
 from lottery.training import engines
 from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
@@ -23,7 +24,7 @@ class Level:
     level: int
     masks: Masks
     kinds: dict[str, str]
-    """Layer kind of each masked parameter: conv, linear or output."""
+    """Layer kind of each masked parameter: conv, linear or output; norm where it is of none."""
     initial: State
     """Weights at initialisation, before masks: this level's own draw where it has one, and rescaled
     where the level's were."""
@@ -40,6 +41,8 @@ class Level:
     device: str
     diagnostics: Quantities = field(default_factory=dict)
     """Values by quantity and layer, if they were asked for."""
+    size: Size | None = None
+    """What is left when what is pruned is removed, where whole filters are pruned."""
 
     @property
     def weights_remaining(self) -> float:
@@ -205,7 +208,7 @@ def train_to_end(
     return Level(
         level=start.level,
         masks=start.masks.to("cpu"),
-        kinds={name: kinds[name] for name in start.masks},
+        kinds={name: kinds.get(name, "norm") for name in start.masks},
         initial=start.initial,
         trained=trained,
         evaluations=run.evaluations,

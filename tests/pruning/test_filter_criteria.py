@@ -278,7 +278,7 @@ def test_taylor_of_weights_sums_over_the_filter_before_or_after_squaring(small, 
 def test_activity_is_counted_behind_the_activation_function(small, name):
     model, images, _, _ = small
     _, activations = by_hand(model, images, ones(12))
-    values = activations[name].movedim(1, 0).flatten(1)
+    values = activations[name].detach().movedim(1, 0).flatten(1)
     means = [float(row.abs().mean()) for row in values]
     zeros = [sum(float(v) == 0 for v in row) / len(row) for row in values]
     found = scores("mean_activation(normalise=none)", small, name)
