@@ -115,7 +115,8 @@ class StudyConfig:
     """Name of the study, and of its folder under the results directory."""
 
     model: str = "lenet_300_100"
-    """Network: lenet_300_100, conv2, conv4, conv6, with options as in conv6(width=0.25), or
+    """Network: lenet_300_100, lenet5, conv2, conv4, conv6, cifar_quick, vgg16_bn, resnet20,
+    resnet56 or wide_resnet, with options as in conv6(width=0.25) or wide_resnet(28, 10), or
     module:function that returns an nn.Module."""
 
     data: str = "mnist"
