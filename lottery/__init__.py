@@ -15,6 +15,7 @@ from lottery.models import build
 from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig, keep_counts
+from lottery.pruning.units import prune_units
 from lottery.pruning.weights import prune
 from lottery.tickets import Level, RewindConfig, find_dense, find_tickets, run_control
 from lottery.training.config import TrainConfig
@@ -38,6 +39,7 @@ __all__ = [
     "load",
     "prunable",
     "prune",
+    "prune_units",
     "run_control",
     "split",
 ]

@@ -16,7 +16,8 @@ class PruneConfig:
 
     criterion: str = "magnitude"
     """Score by which weights are kept, highest first: magnitude, lamp, movement, snip, ... (all are
-    in docs/methods.md), or module:function."""
+    in docs/methods.md), or module:function. l2, geometric_median, taylor, ... score whole filters,
+    which are then pruned with all that reads and writes them."""
 
     at: Literal["trained", "initial"] = "trained"
     """Which network is ranked: the trained one of the last level; or the untrained one, from which
@@ -51,7 +52,14 @@ class PruneConfig:
     straight to each level's density."""
 
     biases: bool = False
-    """Prune biases too, at their layer's rate."""
+    """Prune biases too, at their layer's rate. Filters always take theirs along."""
+
+    keep_at_least: int = 1
+    """Filters that every layer keeps, with a criterion that ranks filters; rates are then of
+    filters, and the output layer keeps all."""
+
+    multiple_of: int = 1
+    """Round the filters that a layer keeps to a multiple of this, such as 8 for fast kernels."""
 
     during: str = "none"
     """What changes the network while a level trains: soft, shrinkage, centripetal, slimming, with
@@ -68,7 +76,7 @@ class PruneConfig:
         for kind, rate in self.rates.items():
             if not 0 <= rate < 1:
                 raise ConfigError(f"prune.{kind}_rate", rate, "a fraction of at least 0 below 1")
-        for name in ("iterations", "images"):
+        for name in ("iterations", "images", "keep_at_least", "multiple_of"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"prune.{name}", getattr(self, name), "at least 1")
         if self.stop is not None and not 0 <= self.stop < 1:

@@ -8,17 +8,14 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import nn
 
 from lottery.data.images import Splits
 from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
-from lottery.pruning.channels import trace
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig, ends_walk
-from lottery.pruning.shrink import unit_masks
 from lottery.registry import canonical
 from lottery.tickets.level import (
     Level,
@@ -31,7 +28,7 @@ from lottery.tickets.level import (
     train_to_end,
     walk,
 )
-from lottery.tickets.ranking import Ranking
+from lottery.tickets.ranking import Ranking, make_ranking
 from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
@@ -141,12 +138,8 @@ def find_tickets(
     target = initial
     if rewind.init is not None:
         target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",), data.train))
+    ranking = make_ranking(model, data, prune, initial, seed)
     procedure = resolve(prune.during)
-    full = Masks.ones(model, prune.biases).to("cpu")
-    if procedure.takes_units:
-        graph = trace(model, data.train.batch(slice(0, 1))[0])
-        full = unit_masks(graph, model, torch.zeros(graph.units, dtype=torch.bool)).to("cpu")
-    ranking = Ranking(model, data, prune, initial, seed)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
@@ -155,10 +148,10 @@ def find_tickets(
             record = replace(record, initial=rescaled(target, record.masks, rewind.rescale))
         if record is None:
             if first is None or previous is None:
-                start = Start(level, full, initial, initial)
+                start = Start(level, ranking.full, initial, initial)
             else:
                 source = previous if prune.from_last_level else first
-                masks = full if procedure.starts_with == "all" else source.masks
+                masks = ranking.full if procedure.starts_with == "all" else source.masks
                 if procedure.starts_with == "ranked":
                     masks = ranking.masks(level, masks, source.trained)
                 steps = rewind_step, trainer.last_step
@@ -175,6 +168,7 @@ def find_tickets(
                 keep_end=rewind.optimizer == "kept",
                 recorder=recorder,
             )
+            record = replace(record, size=ranking.size(record.masks))
             memory.save_level(record)
         first, previous = first or record, record
         yield record
@@ -188,7 +182,7 @@ def _during(procedure: Procedure, prune: PruneConfig, ranking: Ranking, start: S
     def choose(model: nn.Module) -> Masks:
         return ranking.masks(start.level, start.masks, snapshot(model))
 
-    return During(procedure, prune, choose, ranking.filters)
+    return During(procedure, prune, choose)
 
 
 def find_dense(

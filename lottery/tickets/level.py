@@ -10,6 +10,7 @@ from torch import nn
 
 from lottery.diagnostics import Quantities, Recorder
 from lottery.pruning.masks import Masks, State, prunable
+from lottery.tickets.size import Size
 from lottery.training import engines
 from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
@@ -25,7 +26,7 @@ class Level:
     masks: Masks
     """At the level's end."""
     kinds: dict[str, str]
-    """Layer kind of each masked parameter: conv, linear or output; norm of batch norm's."""
+    """Layer kind of each masked parameter: conv, linear or output; norm where it is of none."""
     initial: State
     """Weights at initialisation, before masks: this level's own draw where it has one, and rescaled
     where the level's were."""
@@ -42,6 +43,8 @@ class Level:
     device: str
     diagnostics: Quantities = field(default_factory=dict)
     """Values by quantity and layer, if they were asked for."""
+    size: Size | None = None
+    """What is left when what is pruned is removed, where whole filters are pruned."""
 
     @property
     def weights_remaining(self) -> float:

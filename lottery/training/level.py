@@ -173,7 +173,6 @@ class LevelRun:
             learning_rate=self._schedule,
             seed=trainer.seed,
             choose=during.choose,
-            filters=during.filters,
         )
         return Acting(during.procedure, scene, self.masks, begin.procedure, self.step)
 

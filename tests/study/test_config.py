@@ -115,7 +115,7 @@ def test_controls_at_levels_that_no_ticket_reaches_are_refused():
 
 
 def test_a_criterion_nobody_knows_is_refused():
-    with pytest.raises(ConfigError, match=r"criterion is 'wish'; allowed: diff_sign, grasp,"):
+    with pytest.raises(ConfigError, match=r"criterion is 'wish'; allowed: apoz, bn_scale,"):
         tiny.config(prune=PruneConfig(criterion="wish"))
 
 

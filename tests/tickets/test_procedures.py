@@ -21,6 +21,7 @@ SGD = TrainConfig(
 PROCEDURES = [
     "soft",
     "soft(cumulative=true, every=4it)",
+    "soft(every=4it) of filters",
     "shrinkage(ratio=0.5, every=4it, free=3it)",
     "shrinkage(ratio=0.5, every=4it, group=input, in_turn=true)",
     "centripetal(clusters=even)",
@@ -30,6 +31,11 @@ PROCEDURES = [
 
 def walk(network, data, during, train=SGD, memory=None, watch=ignore, **options):
     rewind = options.pop("rewind", RewindConfig())
+    if during.startswith(("shrinkage", "centripetal")):
+        options = {"criterion": "l2"} | options
+    during, _, of = during.partition(" of ")
+    if of:
+        options = {"criterion": "geometric_median"} | options
     prune = PruneConfig(during=during, linear_rate=0.3, **options)
     tickets = find_tickets(
         network(),
@@ -114,7 +120,7 @@ def test_a_killed_level_goes_on_bit_for_bit(during, noisy, data):
     ids=lambda rewind: f"{rewind.mode}-{rewind.to}",
 )
 def test_it_goes_with_every_way_to_rewind(during, rewind, noisy, data):
-    if during == "soft" and rewind.mode != "weights":
+    if during in ("soft", "soft(every=4it) of filters") and rewind.mode != "weights":
         with pytest.raises(ConfigError, match="cumulative"):
             walk(noisy, data, during, rewind=rewind)
         return
@@ -124,7 +130,7 @@ def test_it_goes_with_every_way_to_rewind(during, rewind, noisy, data):
     for level in levels:
         for name, mask in level.masks.items():
             assert not level.trained[name][~mask].any()
-    if during != "soft":
+    if not during.startswith("soft") or "cumulative" in during:
         for earlier, later in pairwise(levels):
             assert later.masks.is_within(earlier.masks)
 

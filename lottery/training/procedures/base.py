@@ -13,7 +13,7 @@ class Noise(Procedure):                     # prune.during: noise(scale=0.1)
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -22,6 +22,7 @@ from lottery.errors import ConfigError
 from lottery.pruning.channels import ChannelGraph, trace
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.units import check_criterion
 from lottery.registry import Registry
 from lottery.training.config import TrainConfig, to_steps
 
@@ -55,8 +56,6 @@ class Scene:
     seed: int
     choose: Callable[[nn.Module], Masks]
     """What the level's criterion and rates would keep of the network as it is, on the CPU."""
-    filters: bool
-    """Whether the criterion scores filters."""
 
     @cached_property
     def graph(self) -> ChannelGraph:
@@ -88,9 +87,6 @@ class Procedure:
         itself decides in training what goes.
         """
         return "ranked"
-
-    takes_units: ClassVar[bool] = False
-    """Whether it takes whole units away, whatever the criterion."""
 
     def check(self, train: TrainConfig, prune: PruneConfig, *, weights_go_back: bool) -> None:
         """Raise ConfigError for settings that do not go with the procedure."""
@@ -132,8 +128,6 @@ class During:
     prune: PruneConfig
     choose: Callable[[nn.Module], Masks]
     """See `Scene`."""
-    filters: bool
-    """See `Scene`."""
 
 
 class Acting:
@@ -166,6 +160,13 @@ class Acting:
     def findings(self) -> Findings:
         """What it measured."""
         return self._procedure.findings(self._scene, self.state)
+
+
+def check_filters(name: str, prune: PruneConfig) -> None:
+    """Raise ConfigError unless the study is one of whole filters."""
+    if not check_criterion(prune):
+        allowed = f"one that ranks filters, such as l2, with {name}, whose masks are of filters"
+        raise ConfigError("prune.criterion", prune.criterion, allowed)
 
 
 def resolve(spec: str) -> Procedure:

@@ -19,17 +19,23 @@ from torch import Tensor, nn
 
 from lottery.errors import ConfigError, UsageError
 from lottery.pruning.channels import ChannelGraph
-from lottery.pruning.masks import Masks, State, prunable
-from lottery.pruning.schedule import PruneConfig, keep_counts
+from lottery.pruning.masks import Masks, State
+from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import unit_masks
+from lottery.pruning.units import removed_units, unit_counts
 from lottery.seeds import derive
 from lottery.training.config import TrainConfig
-from lottery.training.procedures.base import PROCEDURES, Findings, Procedure, Scene
+from lottery.training.procedures.base import (
+    PROCEDURES,
+    Findings,
+    Procedure,
+    Scene,
+    check_filters,
+)
 from lottery.training.procedures.units import (
     filter_parameters,
     groups,
     mean_within,
-    pruned_units,
 )
 
 SHRINKING = 1e-6
@@ -41,10 +47,10 @@ SHRINKING = 1e-6
 class Centripetal(Procedure):
     """Centripetal SGD, and the merge at the level's end that it makes lossless.
 
-    A layer's filters form as many clusters as the level's rates leave filters; the criterion has
-    no say. The update is made of the gradients before momentum, and includes biases and batch
-    norm (to which the authors' code applies a tenth of ε). Filters that write to one sum share the
-    clusters of the first layer that writes to it.
+    A layer's filters form as many clusters as the level's rates leave filters, whichever criterion
+    on filters it is. The update is made of the gradients before momentum, and includes biases and
+    batch norm (to which the authors' code applies a tenth of ε). Filters that write to one sum
+    share the clusters of the first layer that writes to it.
     """
 
     strength: float | None = None
@@ -54,8 +60,6 @@ class Centripetal(Procedure):
     clusters: Literal["kmeans", "even"] = "kmeans"
     """By k-means on the filters at the level's start (scikit-learn, an extra), or the i-th filter
     into cluster i modulo their number."""
-
-    takes_units = True
 
     @property
     def starts_with(self) -> Literal["ranked", "last", "all"]:
@@ -74,33 +78,27 @@ class Centripetal(Procedure):
             refuse("clusters", self.clusters, "kmeans, even")
         if train.optimizer != "sgd":
             raise ConfigError("train.optimizer", train.optimizer, "sgd with centripetal")
-        if prune.scope != "layer" or prune.allocation != "rates":
-            allowed = "scope layer and allocation rates: clusters are counted layer by layer"
-            raise ConfigError("prune.scope", prune.scope, allowed)
+        check_filters("centripetal", prune)
+        for name, neutral in (("scope", "layer"), ("multiple_of", 1)):
+            if getattr(prune, name) != neutral:
+                allowed = f"{neutral} with centripetal, whose clusters are as many as rates say"
+                raise ConfigError(f"prune.{name}", getattr(prune, name), allowed)
 
     def begin(self, scene: Scene, masks: Masks) -> State:
         """Clusters of units, and of the rows of all that belongs to filters."""
         self._check_strength(scene)
-        graph, kinds = scene.graph, prunable(scene.model)
-        homes = {name: units for name, units in graph.homes.items() if len(units)}
-        sizes = {name: len(units) for name, units in homes.items()}
-        wanted = keep_counts(sizes, {name: kinds[name] for name in homes}, scene.prune, scene.level)
-        alive = ~pruned_units(graph, masks)
-        clusters = torch.arange(graph.units)
-        for number, (name, home) in enumerate(homes.items()):
+        graph, clusters = scene.graph, torch.arange(scene.graph.units)
+        alive = ~removed_units(graph, masks)
+        wanted = unit_counts(scene.model, graph, scene.prune, scene.level)
+        for number, (name, counted) in enumerate(wanted.items()):
+            home = graph.homes[name]
             units = home[alive[home]]
-            if not 1 <= wanted[name] <= len(units):
-                raise UsageError(
-                    f"{name} cannot have {wanted[name]} clusters of its {len(units)} filters; "
-                    "lower its layer's rate (prune.conv_rate, prune.linear_rate)"
-                )
+            count = min(max(counted, scene.prune.keep_at_least), len(units))
             rows = [int((graph.written[name] == unit).nonzero()[0]) for unit in units]
             filters = scene.model.get_parameter(name).detach()[rows].flatten(1).cpu()
             chance = derive(scene.seed, "clusters", scene.level, number) % 2**32
-            labels = assign(filters, wanted[name], self.clusters, chance)
-            first = torch.full((wanted[name],), graph.units).scatter_reduce(
-                0, labels, units, "amin"
-            )
+            labels = assign(filters, count, self.clusters, chance)
+            first = torch.full((count,), graph.units).scatter_reduce(0, labels, units, "amin")
             clusters[units] = first[labels]
         strength = torch.tensor(self._epsilon(scene), dtype=torch.float64)
         state = {"clusters": clusters, "strength": strength}
@@ -146,7 +144,7 @@ class Centripetal(Procedure):
         graph, clusters = scene.graph, state["clusters"].cpu()
         for name, value in spread(scene.model, graph, clusters).items():
             state[f"spread/{name}"] = torch.tensor(value)
-        gone = merge(scene.model, graph, clusters) | pruned_units(graph, masks)
+        gone = merge(scene.model, graph, clusters) | removed_units(graph, masks)
         merged = unit_masks(graph, scene.model, gone).to(scene.example.device)
         merged.apply(scene.model, scene.optimizer)
         return merged

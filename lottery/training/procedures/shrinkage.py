@@ -16,9 +16,9 @@ from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import unit_masks
 from lottery.pruning.shrinkage import factors, group_norms, relative_threshold
+from lottery.pruning.units import removed_units
 from lottery.training.config import TrainConfig
-from lottery.training.procedures.base import PROCEDURES, Procedure, Scene
-from lottery.training.procedures.units import pruned_units
+from lottery.training.procedures.base import PROCEDURES, Procedure, Scene, check_filters
 
 
 @PROCEDURES.register
@@ -27,8 +27,9 @@ class Shrinkage(Procedure):
     """Shrinkage of filters in every level after the first, which is the network left whole.
 
     The report's four variants: basic, shrinkage(threshold=0.1); by input, group=input; by layer,
-    in_turn=true; relative, shrinkage(ratio=0.2). Rates and criterion have no say, and norms are
-    those of weights without biases. The network's outputs are never shrunk.
+    in_turn=true; relative, shrinkage(ratio=0.2). Rates have no say, nor which criterion on
+    filters it is, and norms are those of weights without biases. The network's outputs are never
+    shrunk.
     """
 
     threshold: float | None = None
@@ -50,8 +51,6 @@ class Shrinkage(Procedure):
     in_turn: bool = False
     """Shrink one layer after the other, each for an equal part of the level, in network order."""
 
-    takes_units = True
-
     @property
     def starts_with(self) -> Literal["ranked", "last", "all"]:
         """What the last level ended with."""
@@ -68,6 +67,7 @@ class Shrinkage(Procedure):
         check("threshold", one, "a number above 0, or a ratio in its place")
         check("threshold", self.threshold is None or self.threshold > 0, "a number above 0")
         check("ratio", self.ratio is None or 0 < self.ratio < 1, "above 0 below 1")
+        check_filters("shrinkage", prune)
         check("group", self.group in ("output", "input"), "output, input")
 
     def steps(self, scene: Scene) -> list[int]:
@@ -80,7 +80,7 @@ class Shrinkage(Procedure):
     @torch.no_grad()
     def act(self, scene: Scene, state: State, step: int, masks: Masks) -> Masks:
         """Shrink; units of which no layer has any norm left are pruned from there on."""
-        graph, before = scene.graph, pruned_units(scene.graph, masks)
+        graph, before = scene.graph, removed_units(scene.graph, masks)
         free = ~graph.fixed & ~before
         if self.in_turn:
             free &= torch.isin(torch.arange(graph.units), self._in_turn(scene, step))

@@ -6,9 +6,10 @@ from typing import Literal
 from lottery.errors import ConfigError
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.units import check_criterion, removed_units
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import PROCEDURES, Procedure, Scene
-from lottery.training.procedures.units import pruned_units, silence
+from lottery.training.procedures.units import silence
 
 
 @PROCEDURES.register
@@ -52,8 +53,8 @@ class Soft(Procedure):
         if step == scene.last_step:
             chosen.apply(scene.model, scene.optimizer)
             return chosen
-        if scene.filters:
-            silence(scene.model, scene.graph, pruned_units(scene.graph, chosen))
+        if check_criterion(scene.prune):
+            silence(scene.model, scene.graph, removed_units(scene.graph, chosen))
         else:
             chosen.apply(scene.model)
         return masks

@@ -1,4 +1,4 @@
-"""Units of a network in the hands of procedures: which are pruned, and their slices of tensors."""
+"""Units of a network in the hands of procedures: their slices of tensors, alone and in clusters."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from lottery.pruning.channels import ChannelGraph
-from lottery.pruning.masks import Masks
-
-
-def pruned_units(graph: ChannelGraph, masks: Masks) -> Tensor:
-    """Units of which masks keep no weight in any layer that writes them: bool, shape (units,)."""
-    pruned = torch.ones(graph.units, dtype=torch.bool)
-    for name, units in graph.written.items():
-        rows = masks[name].flatten(1).any(dim=1).cpu()
-        pruned[units[rows & (units >= 0)]] = False
-    return pruned
 
 
 def filter_parameters(

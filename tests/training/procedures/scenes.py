@@ -66,11 +66,10 @@ def scene(
         last_step=steps,
         steps_per_epoch=10,
         train=train,
-        prune=PruneConfig(**({"linear_rate": 0.4, "conv_rate": 0.5} | prune)),
+        prune=PruneConfig(**({"criterion": "l2", "linear_rate": 0.4, "conv_rate": 0.5} | prune)),
         learning_rate=lambda step: lr,
         seed=3,
         choose=everything,
-        filters=True,
     )
 
 

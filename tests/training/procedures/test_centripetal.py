@@ -131,13 +131,17 @@ def test_kmeans_finds_planted_clusters_by_its_seed_and_leaves_none_empty():
         ({"strength": 0.0}, {}, {}, "strength"),
         ({"clusters": "odd"}, {}, {}, "clusters"),
         ({}, {"optimizer": "adam"}, {}, "train.optimizer"),
-        ({}, {}, {"scope": "global"}, "prune.scope"),
+        ({}, {}, {"scope": "global"}, r"prune\.scope"),
+        ({}, {}, {"multiple_of": 8}, r"prune\.multiple_of"),
+        ({}, {}, {"criterion": "magnitude"}, r"prune\.criterion.*ranks filters, such as l2"),
     ],
 )
 def test_what_does_not_go_with_it_is_named(procedure, train, prune, named):
     train = TrainConfig(**{"optimizer": "sgd", **train})
     with pytest.raises(ConfigError, match=named):
-        Centripetal(**procedure).check(train, PruneConfig(**prune), weights_go_back=True)
+        Centripetal(**procedure).check(
+            train, PruneConfig(**({"criterion": "l2"} | prune)), weights_go_back=True
+        )
 
 
 def test_a_strength_that_would_overshoot_is_refused_with_the_bound():

@@ -129,4 +129,4 @@ def test_the_levels_free_end_has_no_reductions():
 )
 def test_what_is_no_threshold_is_refused(options, named):
     with pytest.raises(ConfigError, match=named):
-        Shrinkage(**options).check(TrainConfig(), PruneConfig(), weights_go_back=True)
+        Shrinkage(**options).check(TrainConfig(), PruneConfig(criterion="l2"), weights_go_back=True)

@@ -66,7 +66,7 @@ def test_at_the_levels_end_they_are_gone_with_what_reads_them(at):
 
 def test_single_weights_are_zeroed_where_the_criterion_ranks_them(at):
     chosen = Masks({"0.weight": torch.arange(54).view(6, 1, 3, 3) % 2 == 0})
-    at = dataclasses.replace(at, choose=lambda model: chosen, filters=False)
+    at = dataclasses.replace(at, choose=lambda model: chosen, prune=PruneConfig())
     masks = Masks.ones(at.model)
     assert Acting(Soft(every="4it"), at, masks, None, 0).act(4, masks) is masks
     assert torch.equal(at.model[0].weight != 0, chosen["0.weight"])
