@@ -9,7 +9,7 @@ from torch import nn
 from lottery.errors import ConfigError
 from lottery.pruning.channels import trace
 from lottery.pruning.schedule import PruneConfig
-from lottery.pruning.shrink import unit_masks
+from lottery.pruning.shrink import shrink, unit_masks
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import Acting
 from lottery.training.procedures.centripetal import Centripetal, assign, merge, spread
@@ -100,6 +100,9 @@ def test_filters_that_are_alike_are_merged_without_loss_through_a_flatten():
     assert gone.nonzero().flatten().tolist() == [*first[[4, 5]].tolist(), int(second[3])]
     unit_masks(graph, model, gone).apply(model)
     assert (model(images) - before).abs().max() < 1e-5
+    small = shrink(model, gone, graph)
+    assert small[0].out_channels == 4 and small[6].in_features == 48
+    assert (small(images) - before).abs().max() < 1e-5
 
 
 def test_the_spread_of_a_hand_worked_layer():
