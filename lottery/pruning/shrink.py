@@ -3,21 +3,18 @@
 graph = lottery.trace(model, images[:1])
 remove = torch.zeros(graph.units, dtype=torch.bool)
 remove[graph.homes["conv1.weight"][:3]] = True
-small = lottery.shrink(model, remove, graph, optimizer)   # trains on with the same optimiser
+lottery.shrink(model, remove, graph, optimizer)   # training goes on with both
 """
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.optim import Optimizer
 
 from lottery.errors import ConfigError, UsageError
 from lottery.pruning.channels import ChannelGraph
+from lottery.pruning.cut import Keep, cut, update_sizes
 from lottery.pruning.masks import Masks
 
 
@@ -32,11 +29,11 @@ def unit_masks(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> Masks:
     kept = _kept(graph, model, remove)
     masks = {}
     for name, parameter in model.named_parameters():
-        mask = torch.ones(parameter.shape, dtype=torch.bool, device=parameter.device)
-        for dim, indices in kept.get(name, {}).items():
-            alive = torch.zeros(parameter.shape[dim], dtype=torch.bool, device=parameter.device)
-            alive[indices.to(parameter.device)] = True
-            mask &= alive.view([-1 if d == dim else 1 for d in range(parameter.dim())])
+        mask = torch.ones_like(parameter, dtype=torch.bool)
+        for dim, index in kept.get(name, {}).items():
+            gone = torch.ones(parameter.shape[dim], dtype=torch.bool)
+            gone[index] = False
+            mask.movedim(dim, 0)[gone.to(mask.device)] = False
         masks[name] = mask
     return Masks(masks)
 
@@ -44,35 +41,53 @@ def unit_masks(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> Masks:
 def shrink(
     model: nn.Module, remove: Tensor, graph: ChannelGraph, optimizer: Optimizer | None = None
 ) -> nn.Module:
-    """A copy of the network without these units: smaller tensors, the same outputs.
+    """Cut these units out of the network, in place, and return it: it computes what it would
+    with them masked, with less.
 
-    remove: bool, shape (units,). optimizer: of the network; from now on it is the smaller one's,
-    with the same groups and the state (momentum, Adam's moments) of what is left. The network
-    itself stays whole. Raises UsageError for units that are fixed or all of a layer's.
+    remove: bool, shape (units,). graph: the network's own; of the smaller one, trace it again.
+    optimizer: trains the smaller network from here on, in the same groups and with the state
+    (momentum, Adam's moments) of what is left. Raises ConfigError, and cuts nothing, where a unit
+    is fixed or a layer would be left without filters.
     """
     kept = _kept(graph, model, remove)
-    small = copy.deepcopy(model)
-    new = {name: nn.Parameter() for name in ()}  # by name, shared parameters once
-    replaced: dict[int, nn.Parameter] = {}  # by the id of the copy's whole parameter
-    for name, parameter in small.named_parameters():
-        smaller = parameter
-        if name in kept:
-            smaller = nn.Parameter(cut(parameter.detach(), kept[name]), parameter.requires_grad)
-            if parameter.grad is not None:
-                smaller.grad = cut(parameter.grad, kept[name])
-        new[name] = replaced[id(parameter)] = smaller
-    buffers = {
-        id(buffer): cut(buffer, kept[name])
-        for name, buffer in small.named_buffers()
-        if name in kept
-    }
-    for module in small.modules():
-        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            setattr(module, name, replaced[id(parameter)])
-        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
-            setattr(module, name, buffers.get(id(buffer), buffer))
-        _rename_widths(module)
-    if optimizer is not None:
-        whole = {id(parameter): name for name, parameter in model.named_parameters()}
-        _move(optimizer, {key: (new[name], kept.get(name, {})) for key, name in whole.items()})
-    return small
+    for name, keep in kept.items():
+        cut(model, name, keep, optimizer)
+    for module in model.modules():
+        update_sizes(module)
+    return model
+
+
+def _kept(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> Mapping[str, Keep]:
+    """Indices that stay, by parameter or buffer and dimension, where some go."""
+    remove = remove.cpu()
+    _check(graph, model, remove)
+    gone = torch.cat([remove, torch.tensor([False])])  # [-1]: of no unit
+    kept: dict[str, dict[int, Tensor]] = {}
+    for (name, dim), units in graph.axes.items():
+        if bool(gone[units].any()):
+            kept.setdefault(name, {})[dim] = (~gone[units]).nonzero().flatten()
+    return kept
+
+
+def _check(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> None:
+    if remove.shape != (graph.units,) or remove.dtype != torch.bool:
+        shape = f"{remove.dtype} of shape {tuple(remove.shape)}"
+        raise ConfigError("remove", shape, f"a bool tensor of shape ({graph.units},)")
+    state = dict(model.named_parameters()) | dict(model.named_buffers())
+    for (name, dim), units in graph.axes.items():
+        if name not in state or state[name].shape[dim] != len(units):
+            raise UsageError(f"{name} is not as when the network was traced: trace it again")
+    if bool((bad := remove & graph.fixed).any()):
+        unit = int(bad.nonzero()[0])
+        layers = ", ".join(graph.writers(torch.tensor([unit])))
+        raise ConfigError(
+            "remove",
+            f"unit {unit} of {layers}",
+            f"units that are not fixed (this one is: {graph.reasons[unit]}), see graph.homes",
+        )
+    for name, units in graph.written.items():
+        if bool((units >= 0).all()) and bool(remove[units].all()):
+            layer = name.removesuffix(".weight")
+            raise ConfigError(
+                "remove", f"all {len(units)} filters of {layer}", "to keep at least one of a layer"
+            )

@@ -49,7 +49,11 @@ class ChannelGraph:
 
     def writers(self, units: Tensor) -> list[str]:
         """Layers that write any of these units."""
-        return [_layer(n) for n, written in self.written.items() if bool(written.isin(units).any())]
+        return [
+            _layer(n)
+            for n, written in self.written.items()
+            if bool(torch.isin(written, units).any())
+        ]
 
 
 def resolve(

@@ -19,11 +19,20 @@ NONE = -1
 
 def varying(labels: Tensor) -> list[int]:
     """Dimensions along which labels differ."""
+    labels = compact(labels)
     return [
         dim
         for dim, size in enumerate(labels.shape)
         if size > 1 and bool((labels != labels.narrow(dim, 0, 1)).any())
     ]
+
+
+def compact(labels: Tensor) -> Tensor:
+    """Labels without their repetitions: dimensions that they were spread over have size 1."""
+    for dim, stride in enumerate(labels.stride()):
+        if stride == 0:
+            labels = labels.narrow(dim, 0, 1)
+    return labels
 
 
 def spread(channels: Tensor, dim: int, shape: Sequence[int]) -> Tensor:
@@ -39,7 +48,7 @@ def none(shape: Sequence[int]) -> Tensor:
 
 
 def channels_of(value: Tensor) -> Tensor:
-    """Labels along the channels, shape (channels,); of the first element if there is one channel."""
+    """Labels along the channels, shape (channels,); (1,) where all elements have one label."""
     dims = varying(value)
     return value.movedim(dims[0], 0).flatten(1)[:, 0] if dims else value.flatten()[:1]
 
@@ -64,7 +73,7 @@ class Labels:
 
     def tie(self, first: Tensor, second: Tensor) -> None:
         """Labels at the same place go together. Those that meet no label are fixed."""
-        first, second = torch.broadcast_tensors(first, second)
+        first, second = torch.broadcast_tensors(compact(first), compact(second))
         both = (first != NONE) & (second != NONE) & (first != second)
         self._ties.append(torch.stack([first[both], second[both]]).unique(dim=1))
         lone = (first == NONE) != (second == NONE)
@@ -83,6 +92,7 @@ class Labels:
 
     @staticmethod
     def _note(notes: list[tuple[Tensor, str]], labels: Tensor, text: str) -> None:
+        labels = compact(labels)
         labels = labels[labels != NONE].unique()
         if len(labels):
             notes.append((labels, text))

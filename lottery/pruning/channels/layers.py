@@ -97,7 +97,7 @@ class Layers:
         if id(tensor) not in self._names:
             raise UsageError(
                 f"{name} of {call} is not a parameter of its own (it is computed, by a "
-                "parametrization or torch.nn.utils.prune): make it permanent before removing filters"
+                "parametrization or torch.nn.utils.prune): make it permanent first"
             )
         return self._names[id(tensor)]
 

@@ -1,41 +1,51 @@
 """How labels travel through operations without filters of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.fx import Node
 
 from lottery.pruning.channels.calls import Call
-from lottery.pruning.channels.labels import NONE, Labels, channels_of, none, spread, varying
+from lottery.pruning.channels.labels import (
+    NONE,
+    Labels,
+    channels_of,
+    compact,
+    none,
+    spread,
+    varying,
+)
 
 Rule = Callable[[Labels, Call], Tensor]
 
-ELEMENTWISE = frozenset(
-    "relu relu6 leakyrelu prelu rrelu elu selu celu gelu silu mish sigmoid logsigmoid tanh hardtanh "
-    "hardswish hardsigmoid hardshrink softshrink tanhshrink softplus softsign threshold identity "
-    "dropout dropout1d dropout2d dropout3d alphadropout featurealphadropout "
-    "add iadd radd sub isub rsub mul imul rmul div truediv itruediv pow maximum minimum "
-    "abs neg exp square sqrt rsqrt clamp clip "
-    "contiguous clone detach to float double half bfloat16 type typeas".split()
-)
-MOVES = frozenset(
-    "flatten permute transpose swapaxes movedim moveaxis squeeze unsqueeze pixelunshuffle "
-    "getitem".split()
-)
-POOLS = frozenset(
-    f"{prefix}{kind}pool{dims}d"
-    for prefix in ("", "adaptive")
-    for kind in ("avg", "max", "lp")
-    for dims in (1, 2, 3)
-) | frozenset(
-    "interpolate upsample upsamplingnearest2d upsamplingbilinear2d pad zeropad1d zeropad2d zeropad3d "
-    "constantpad1d constantpad2d constantpad3d reflectionpad1d reflectionpad2d reflectionpad3d "
-    "replicationpad1d replicationpad2d replicationpad3d circularpad1d circularpad2d "
-    "circularpad3d".split()
-)
-REDUCTIONS = frozenset("mean sum amax amin std var logsumexp".split())
-NORMALISERS = frozenset("softmax logsoftmax softmin normalize".split())
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ELEMENTWISE = _words("""
+    relu relu6 leakyrelu prelu rrelu elu selu celu gelu silu mish sigmoid logsigmoid tanh hardtanh
+    hardswish hardsigmoid hardshrink softshrink tanhshrink softplus softsign threshold identity
+    dropout dropout1d dropout2d dropout3d alphadropout featurealphadropout
+    add iadd radd sub isub rsub mul imul rmul div truediv itruediv pow maximum minimum
+    abs neg exp square sqrt rsqrt clamp clip
+    contiguous clone detach to float double half bfloat16 type typeas
+""")
+MOVES = _words("""
+    flatten permute transpose swapaxes movedim moveaxis squeeze unsqueeze pixelunshuffle getitem
+""")
+POOLS = _words("""
+    avgpool1d avgpool2d avgpool3d maxpool1d maxpool2d maxpool3d lppool1d lppool2d lppool3d
+    adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d
+    adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d
+    interpolate upsample upsamplingnearest2d upsamplingbilinear2d
+    pad zeropad1d zeropad2d zeropad3d constantpad1d constantpad2d constantpad3d
+    reflectionpad1d reflectionpad2d reflectionpad3d replicationpad1d replicationpad2d
+    replicationpad3d circularpad1d circularpad2d circularpad3d
+""")
+REDUCTIONS = _words("mean sum amax amin std var logsumexp")
+NORMALISERS = _words("softmax logsoftmax softmin normalize")
 
 
 def opaque(labels: Labels, call: Call) -> Tensor:
@@ -63,7 +73,7 @@ def elementwise(labels: Labels, call: Call) -> Tensor:
             found = tensor.expand(shape)
         else:
             labels.tie(found, tensor)
-            found = torch.maximum(found, tensor.expand(shape))
+            found = torch.maximum(compact(found), compact(tensor)).expand(shape)
     return none(shape) if found is None else found
 
 
@@ -80,7 +90,7 @@ def move(labels: Labels, call: Call) -> Tensor:
 
 
 def reshape(labels: Labels, call: Call) -> Tensor:
-    """`view` and `reshape`: channels must lie along a dimension whose size is not a fixed number."""
+    """`view` and `reshape`: channels need a dimension whose size is not a fixed number."""
     shaped = call.input.reshape(call.out.shape)
     sizes = _sizes(call)
     dims = varying(shaped)
@@ -93,9 +103,11 @@ def reshape(labels: Labels, call: Call) -> Tensor:
     return spread(labels.settle(shaped, free[0]), free[0], shaped.shape) if dims else shaped
 
 
-def _sizes(call: Call) -> list[object]:
+def _sizes(call: Call) -> Sequence[object]:
     """Sizes as the network's code gives them: a number, or the node that computes it."""
-    sizes = list(call.node.args[1:]) or [call.node.kwargs.get("shape", call.node.kwargs.get("size"))]
+    sizes = list(call.node.args[1:]) or [
+        call.node.kwargs.get("shape", call.node.kwargs.get("size"))
+    ]
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         return list(sizes[0])
     if len(sizes) == 1 and isinstance(sizes[0], Node):  # a size computed as a whole

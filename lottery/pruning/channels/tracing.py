@@ -52,9 +52,7 @@ def trace(
 class _Follower(fx.Interpreter):
     """Runs a traced network and, beside every value, its labels."""
 
-    def __init__(
-        self, network: nn.Module, module: fx.GraphModule, fixed: frozenset[str]
-    ) -> None:
+    def __init__(self, network: nn.Module, module: fx.GraphModule, fixed: frozenset[str]) -> None:
         super().__init__(module)
         self.extra_traceback = False
         self._fixed = fixed
