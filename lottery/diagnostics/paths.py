@@ -23,7 +23,9 @@ _PASSING = (
 
 
 def effective_density(model: nn.Module, masks: Masks, image: Tensor) -> dict[str, float] | None:
-    """Share of each layer's weights that are kept and on a path of kept weights, biases and norms left out.
+    """Share of each layer's weights that are kept and on a path of kept weights.
+
+    Biases and norms are left out.
 
     model: an nn.Sequential, nested or not, of linear and convolution layers, flattening, pooling
     and layers that act on units one by one; None for any other. masks: on the device of `image`, an

@@ -45,7 +45,7 @@ def prune_units(
     model: ranked as it is, without what is removed already. keep: units to keep in each layer, by
     the name of its weight, or one fraction of every layer's; layers that are not named keep all.
     With scope "global" the sum is kept, ranked over all layers with anything to prune together.
-    initial: values at initialisation, for criteria that compare; the model's own by default.
+    initial: the model's state at initialisation, for criteria that compare; by default as it is.
     iterations: rankings, each of the network without what the last one removed, with scores
     normalised anew. keep_at_least: units that a layer keeps in any case, if it has as many.
     multiple_of: what the units that a layer keeps are rounded to, at least one multiple. generator:
@@ -145,34 +145,24 @@ def unit_scores(
     one layer with several filters, their scores are added.
     """
     score = CRITERIA.resolve(criterion)
-    network = None
-    if batch is not None:
-        small = shrink(copy.deepcopy(model), removed, graph)
-        network = Network(small, small.state_dict(), *batch)
-    context = Context(generator, network)
+    small, before = copy.deepcopy(model), copy.deepcopy(model)
+    before.load_state_dict(initial)
+    for network in (small, before):
+        shrink(network, removed, graph)
+    ranked = None if batch is None else Network(small, small.state_dict(), *batch)
+    context = Context(generator, ranked)
     scores = torch.zeros(graph.units, dtype=torch.float64)
     for name, written in graph.written.items():
         own = written[(written < 0) | ~removed[written]]
         if not len(own) or bool(((own < 0) | graph.fixed[own]).all()):
             continue
-        weight = model.get_parameter(name).detach()
-        values = [_cut(tensor, name, graph, removed) for tensor in (weight, initial[name])]
+        values = [network.get_parameter(name).detach() for network in (small, before)]
         found = score(Layer(name, *values), context).detach()
         if found.shape != own.shape:
             raise ConfigError("criterion", str(criterion), f"one score per filter of {name}")
         counted = own >= 0
         scores.index_add_(0, own[counted], found.cpu().double()[counted])
     return scores.masked_fill(graph.fixed, torch.inf).masked_fill(removed, -torch.inf)
-
-
-def _cut(tensor: Tensor, name: str, graph: ChannelGraph, removed: Tensor) -> Tensor:
-    """A parameter without the slices of removed units."""
-    for dim in range(tensor.dim()):
-        units = graph.axes.get((name, dim))
-        if units is not None:
-            kept = ((units < 0) | ~removed[units]).nonzero().flatten()
-            tensor = tensor.index_select(dim, kept.to(tensor.device))
-    return tensor
 
 
 def removed_units(graph: ChannelGraph, masks: Mapping[str, Tensor]) -> Tensor:
