@@ -26,11 +26,6 @@ class Ranking(Protocol):
     def full(self) -> Masks:
         """Masks of level 0, on the CPU, of all parameters that pruning may touch."""
 
-    @property
-    def filters(self) -> bool:
-        """Whether whole filters are ranked."""
-        return False
-
     def masks(self, level: int, masks: Masks, trained: State) -> Masks:
         """Masks of `level` within `masks`, on the CPU.
 
