@@ -12,14 +12,18 @@ from lottery.data.images import Dataset, Examples, Splits, load, split
 from lottery.diagnostics import DiagnosticsConfig
 from lottery.init import initialise
 from lottery.models import build
+from lottery.pruning.channels import ChannelGraph, trace
 from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig, keep_counts
+from lottery.pruning.shrink import shrink, unit_masks
+from lottery.pruning.units import prune_units
 from lottery.pruning.weights import prune
 from lottery.tickets import Level, RewindConfig, find_dense, find_tickets, run_control
 from lottery.training.config import TrainConfig
 
 __all__ = [
+    "ChannelGraph",
     "Dataset",
     "DiagnosticsConfig",
     "Examples",
@@ -38,6 +42,10 @@ __all__ = [
     "load",
     "prunable",
     "prune",
+    "prune_units",
     "run_control",
+    "shrink",
     "split",
+    "trace",
+    "unit_masks",
 ]

@@ -2,7 +2,8 @@
 
 A *spec* is a name, or a name with options: `xavier_normal`, `normal(0.1)`,
 `kaiming_normal(gain=1, mode=fan_out)`. An option's value is a word, a number, true or false, a
-quoted text, or a spec itself: `by_layer(first=xavier_normal(gain=2), rest=xavier_normal)`. Instead
+quoted text, a length of training (`soft(every=1ep)`), or a spec itself:
+`by_layer(first=xavier_normal(gain=2), rest=xavier_normal)`. Instead
 of a registered name a spec may hold a reference to one's own function (in quotes within another
 spec): `my_package.my_module:my_function(option=3)`.
 """
@@ -12,6 +13,7 @@ import functools
 import importlib
 import inspect
 import keyword
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -21,6 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WORDS = {"true": True, "false": False}
 """Words that are no strings, as in YAML; Python's own names for them are known too."""
+
+_LENGTH = r"\d+(?:ep|it)"
+_TEXT_OR_LENGTH = re.compile(rf"""("[^"]*"|'[^']*')|\b({_LENGTH})\b""")
 
 
 def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str, Any]]:
@@ -32,6 +37,8 @@ def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str,
     name, bracket, rest = spec.strip().partition("(")
     if not bracket:
         return name, [], {}
+    # A length such as 5ep is a word, but no Python.
+    rest = _TEXT_OR_LENGTH.sub(lambda found: found[1] or repr(found[2]), rest)
     try:
         call = ast.parse(f"_({rest}", mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
@@ -63,6 +70,8 @@ def _written(value: Any) -> str:
 
 
 def _is_word(text: str) -> bool:
+    if re.fullmatch(_LENGTH, text):
+        return True
     return text.isidentifier() and not keyword.iskeyword(text) and text not in WORDS
 
 
@@ -87,7 +96,8 @@ def _literal(node: ast.expr) -> Any:
 class Registry:
     """Functions of one kind by name; their first `leading` arguments are no options.
 
-    A function that takes another number of such arguments has it as an attribute of that name.
+    A class goes by its name in lower case. A function that takes another number of such arguments
+    has it as an attribute of that name.
 
     >>> colours = Registry("colour")
     >>> @colours.register
@@ -104,7 +114,7 @@ class Registry:
 
     def register(self, function: F) -> F:
         """Make `function` known under its own name; usable as a decorator."""
-        name = function.__name__
+        name = function.__name__.lower() if isinstance(function, type) else function.__name__
         if name in self._functions:
             raise ConfigError(self.kind, name, "a name that is not taken")
         self._functions[name] = function

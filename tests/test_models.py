@@ -96,6 +96,9 @@ def test_a_users_network_is_built_by_reference():
 
 
 def test_an_unknown_network_lists_the_known_ones():
-    assert list(MODELS) == ["conv2", "conv4", "conv6", "lenet_300_100"]
-    with pytest.raises(ConfigError, match="model is 'lenet'; allowed: conv2, conv4, conv6"):
+    assert list(MODELS) == [
+        *("cifar_quick", "conv2", "conv4", "conv6", "lenet5", "lenet_300_100"),
+        *("resnet20", "resnet56", "vgg16_bn", "wide_resnet"),
+    ]
+    with pytest.raises(ConfigError, match="model is 'lenet'; allowed: cifar_quick, conv2, conv4"):
         build("lenet")

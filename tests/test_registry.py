@@ -1,5 +1,6 @@
 """Specs are read as written, and every mistake in one is the user's to see in one line."""
 
+import dataclasses
 import math
 
 import pytest
@@ -41,6 +42,8 @@ def shapes() -> Registry:
         ("k(a=f(g(h=1)))", ("k", [], {"a": "f(g(h=1))"})),
         ("k(a=f())", ("k", [], {"a": "f"})),
         ("k(a='m:f(1)')", ("k", [], {"a": "m:f(1)"})),
+        ("k(every=2ep, to=500it)", ("k", [], {"every": "2ep", "to": "500it"})),
+        ("k('a 2ep b', c=f(every= 1ep))", ("k", ["a 2ep b"], {"c": "f(every=1ep)"})),
     ],
 )
 def test_a_spec_is_read_as_written(spec, parsed):
@@ -130,6 +133,16 @@ def test_a_name_is_given_once(shapes):
         shapes.register(scaled)
 
 
+def test_a_class_goes_by_its_name_in_lower_case(shapes):
+    @dataclasses.dataclass
+    class Square:
+        side: str = "1ep"
+
+    shapes.register(Square)
+    assert list(shapes) == ["scaled", "square"]
+    assert shapes.resolve("square(side=3ep)")() == Square("3ep")
+
+
 def test_names_come_sorted(shapes):
     shapes.register(math.exp)
     assert list(shapes) == ["exp", "scaled"]
@@ -155,6 +168,8 @@ def test_spaces_and_order_do_not_make_another_spec(spec):
         ("k(a='true', b=true)", "k(a='true', b=True)"),
         ("k(a='None', b=None)", "k(a='None', b=None)"),
         ("k(a='results/x.json')", "k(a='results/x.json')"),
+        ("k(b='2ep', a=1it)", "k(a=1it, b=2ep)"),
+        ("k(a='in 2ep')", "k(a='in 2ep')"),
     ],
 )
 def test_a_spec_within_a_spec_is_written_in_one_way(spec, written):

@@ -47,6 +47,8 @@ LEVELS = {
     "engine": TEXT,
     "device": TEXT,
 }
+SIZES = {"parameters": MAYBE_COUNT, "macs": MAYBE_COUNT}
+"""Further columns of levels.csv in studies that prune whole filters."""
 CURVES = _CELL | {
     "level": COUNT,
     "step": COUNT,
@@ -71,6 +73,8 @@ LAYERS = _CELL | {
     "kept_inputs": ANY,
     "outputs": COUNT,
 }
+KEPT_OUTPUTS = {"kept_outputs": COUNT}
+"""A further column of layers.parquet, which older tables lack."""
 
 DIAGNOSTICS = _CELL | {
     "level": COUNT,
@@ -83,7 +87,7 @@ DIAGNOSTICS = _CELL | {
 
 def levels(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     """`levels.csv`: one row per cell and level; accuracies and weights remaining are fractions."""
-    return _read(study, results, "levels.csv", LEVELS)
+    return _read(study, results, "levels.csv", LEVELS, SIZES)
 
 
 def curves(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
@@ -93,7 +97,7 @@ def curves(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
 
 def layers(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     """`layers.parquet`: one row per cell, level and prunable layer."""
-    return _read(study, results, "layers.parquet", LAYERS)
+    return _read(study, results, "layers.parquet", LAYERS, KEPT_OUTPUTS)
 
 
 def diagnostics(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
@@ -128,19 +132,33 @@ def studies(results: str | Path = "results") -> list[str]:
     return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
 
 
-def _read(study: str | Path, results: str | Path, name: str, types: dict[str, str]) -> pd.DataFrame:
-    """One table, its columns checked and cast; StoreError names the file and how to make it."""
+def _read(
+    study: str | Path,
+    results: str | Path,
+    name: str,
+    types: dict[str, str],
+    optional: dict[str, str] | None = None,
+) -> pd.DataFrame:
+    """One table, its columns checked and cast; StoreError names the file and how to make it.
+
+    optional: types of columns that need not be there.
+    """
     path = _place(study, results, name)
     if not path.is_file():
         raise StoreError(f"{path} is missing; {_remedy(path)}")
     try:
-        frame = _read_csv(path, types) if path.suffix == ".csv" else pd.read_parquet(path)
+        frame = (
+            _read_csv(path, types | (optional or {}))
+            if path.suffix == ".csv"
+            else pd.read_parquet(path)
+        )
         if "variant" not in frame:  # written before studies had variants
             frame["variant"] = "base"
         absent = [column for column in types if column not in frame]
         if absent:
             raise ValueError(f"no column {', '.join(absent)}")
-        frame = frame.astype(types)
+        known = types | {c: kind for c, kind in (optional or {}).items() if c in frame}
+        frame = frame.astype(known)
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} cannot be read ({reason}); {_remedy(path)}") from error

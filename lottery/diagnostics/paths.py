@@ -23,7 +23,9 @@ _PASSING = (
 
 
 def effective_density(model: nn.Module, masks: Masks, image: Tensor) -> dict[str, float] | None:
-    """Share of each layer's weights that are kept and on a path of kept weights, biases left out.
+    """Share of each layer's weights that are kept and on a path of kept weights.
+
+    Biases and norms are left out.
 
     model: an nn.Sequential, nested or not, of linear and convolution layers, flattening, pooling
     and layers that act on units one by one; None for any other. masks: on the device of `image`, an
@@ -36,8 +38,7 @@ def effective_density(model: nn.Module, masks: Masks, image: Tensor) -> dict[str
     if not all(_known(layer) for layer in layers):
         return None
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    biases = {id(layer.bias) for layer in layers if isinstance(layer, _WEIGHTED)}
-    own = {name for key, name in names.items() if key not in biases}
+    own = {names[id(layer.weight)] for layer in layers if isinstance(layer, _WEIGHTED)}
     weights = {n: mask.double().requires_grad_() for n, mask in masks.items() if n in own}
     value = torch.ones_like(image, dtype=torch.float64)
     with torch.enable_grad():

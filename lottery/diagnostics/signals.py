@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lottery.data.images import Examples
 from lottery.diagnostics.quantities import ALL, Quantities, ratios
-from lottery.pruning.masks import Masks
+from lottery.pruning.masks import Masks, prunable
 from lottery.training.loop import in_batches
 
 RECTIFIERS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU)
@@ -122,10 +122,10 @@ def _listening(model: nn.Module, masks: Masks) -> Iterator[_Heard]:
             hooks.append(
                 module.register_forward_hook(lambda _, __, output: heard.activation(output))
             )
-    for name in masks:
-        path, _, kind = name.rpartition(".")
-        if kind != "weight":
+    for name in prunable(model):
+        if name not in masks:
             continue
+        path = name.rpartition(".")[0]
 
         def listen(module: nn.Module, _: object, output: Tensor, name: str = name) -> None:
             heard.layer(name, module, output)

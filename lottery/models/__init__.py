@@ -3,15 +3,35 @@
 import torch
 from torch import nn
 
+from lottery.models.cifar_quick import cifar_quick
 from lottery.models.conv import conv2, conv4, conv6
-from lottery.models.lenet import lenet_300_100
+from lottery.models.lenet import lenet5, lenet_300_100
+from lottery.models.resnet import resnet20, resnet56, wide_resnet
+from lottery.models.vgg import vgg16_bn
 from lottery.registry import Registry
 from lottery.seeds import derive
 
-__all__ = ["MODELS", "build", "conv2", "conv4", "conv6", "lenet_300_100"]
+__all__ = [
+    "MODELS",
+    "build",
+    "cifar_quick",
+    "conv2",
+    "conv4",
+    "conv6",
+    "lenet5",
+    "lenet_300_100",
+    "resnet20",
+    "resnet56",
+    "vgg16_bn",
+    "wide_resnet",
+]
 
 MODELS = Registry("model")
-for _network in (lenet_300_100, conv2, conv4, conv6):
+for _network in (
+    *(lenet_300_100, lenet5),
+    *(conv2, conv4, conv6, cifar_quick),
+    *(vgg16_bn, resnet20, resnet56, wide_resnet),
+):
     MODELS.register(_network)
 
 

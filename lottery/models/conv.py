@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from lottery.errors import ConfigError
+from lottery.models.widths import scaled
 
 
 def conv2(width: float = 1.0, classes: int = 10) -> nn.Sequential:
@@ -29,18 +29,16 @@ def conv6(width: float = 1.0, classes: int = 10) -> nn.Sequential:
 
 def _conv_net(channels: tuple[int, ...], width: float, classes: int) -> nn.Sequential:
     """`width` multiplies the number of channels and of hidden units."""
-    if round(width * channels[0]) < 1:
-        raise ConfigError("model option width", width, f"at least 1 / {channels[0]}")
+    *filters, hidden = scaled((*channels, 256), width)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs, side = 3, 32
-    for number, outputs in enumerate((round(width * c) for c in channels), start=1):
+    for number, outputs in enumerate(filters, start=1):
         layers[f"conv{number}"] = nn.Conv2d(inputs, outputs, 3, padding=1)
         layers[f"conv_relu{number}"] = nn.ReLU()
         if number % 2 == 0:
             layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
             side //= 2
         inputs = outputs
-    hidden = round(width * 256)
     layers["flatten"] = nn.Flatten()
     layers["fc1"] = nn.Linear(inputs * side * side, hidden)
     layers["relu1"] = nn.ReLU()

@@ -1,16 +1,19 @@
-"""The network that is ranked, and its derivatives: what criteria on gradients are made of."""
+"""The network that is ranked, its derivatives and activity: what criteria on data are made of."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lottery.errors import DivergedError
+from lottery.errors import ConfigError, DivergedError
 from lottery.pruning.masks import Masks
+from lottery.pruning.responses import Activity, Responses
 
+T = TypeVar("T")
 Gradients = dict[str, Tensor]
 """By parameter name; zero where the result does not depend on the parameter."""
 
@@ -37,7 +40,7 @@ class Network:
         self._state = state
         self._batch = images, labels
         self._masks = Masks.ones(model) if masks is None else masks
-        self._found: dict[object, Gradients] = {}
+        self._found: dict[object, object] = {}
 
     def under(self, masks: Masks) -> "Network":
         """The same network with other masks."""
@@ -63,14 +66,75 @@ class Network:
         """
         return self._once("flow", self._flow_gradient)
 
-    def _once(self, key: object, compute: Callable[[], Gradients]) -> Gradients:
+    def loss_gradients(self, batches: int) -> list[Gradients]:
+        """Gradient of the mean cross-entropy over each of as many mini-batches of the images."""
+
+        def compute() -> list[Gradients]:
+            model = self._with_batch_statistics()
+            return [self._loss_gradient_on(model, *batch) for batch in self._batches(batches)]
+
+        return self._once(("loss", batches), compute)
+
+    def gate_gradients(self, batches: int) -> dict[str, list[Tensor]]:
+        """Per mini-batch, ∂L/∂g of gates g = 1 that multiply a layer's outputs: (images, filters).
+
+        By the layer's weight's name. A gate stands behind the batch norm that follows the layer, if
+        one does, and is one for all positions of an image: its gradient is the sum over positions
+        of z · ∂L/∂z. L is the mini-batch's mean cross-entropy.
+        """
+        return self._once(("gates", batches), lambda: self._gate_gradients(batches))
+
+    def activity(self) -> dict[str, Activity]:
+        """How active the filters of layers are on the images, by their weights' names.
+
+        After the activation function, where nothing but batch norm, pooling and dropout stands
+        between it and the layer; before it elsewhere.
+        """
+        return self._once("activity", lambda: self._forward().activity)
+
+    def scales(self) -> dict[str, Tensor]:
+        """Scales γ of the batch norms that follow layers, by the layers' weights' names."""
+        return self._once("scales", lambda: self._forward().scales)
+
+    def _once(self, key: object, compute: Callable[[], T]) -> T:
         if key not in self._found:
             with torch.enable_grad():
                 self._found[key] = compute()
-        return self._found[key]
+        return cast(T, self._found[key])
+
+    def _batches(self, count: int) -> list[tuple[Tensor, Tensor]]:
+        images, labels = self._batch
+        if not 1 <= count <= len(labels) // 2:
+            allowed = f"1 to {len(labels) // 2}, half the number of images (prune.images)"
+            raise ConfigError("criterion option batches", count, allowed)
+        parts = images.tensor_split(count), labels.tensor_split(count)
+        return list(zip(*parts, strict=True))
+
+    def _forward(self) -> Responses:
+        model = self._with_batch_statistics()
+        with Responses(model) as responses, torch.no_grad():
+            model(self._batch[0])
+        return responses
+
+    def _gate_gradients(self, batches: int) -> dict[str, list[Tensor]]:
+        model = self._with_batch_statistics()
+        found: dict[str, list[Tensor]] = {}
+        for images, labels in self._batches(batches):
+            with Responses(model, gates=True) as responses:
+                loss = F.cross_entropy(model(images), labels)
+            uses = [(name, gate) for name, gates in responses.gates.items() for gate in gates]
+            slopes = _finite_gradients(loss, [gate for _, gate in uses])
+            sums: dict[str, Tensor] = {}
+            for (name, _), slope in zip(uses, slopes, strict=True):
+                sums[name] = sums[name] + slope if name in sums else slope
+            for name, slope in sums.items():
+                found.setdefault(name, []).append(slope)
+        return found
 
     def _loss_gradient(self) -> Gradients:
-        model, (images, labels) = self._with_batch_statistics(), self._batch
+        return self._loss_gradient_on(self._with_batch_statistics(), *self._batch)
+
+    def _loss_gradient_on(self, model: nn.Module, images: Tensor, labels: Tensor) -> Gradients:
         return self._gradients(F.cross_entropy(model(images), labels), model)
 
     def _hessian_gradient(self, temperature: float) -> Gradients:
@@ -111,9 +175,15 @@ class Network:
         self, value: Tensor, model: nn.Module, differentiable: bool = False
     ) -> Gradients:
         parameters = [model.get_parameter(name) for name in self._masks]
-        found = torch.autograd.grad(
-            value, parameters, create_graph=differentiable, materialize_grads=True
-        )
-        if not all(bool(gradient.isfinite().all()) for gradient in found):
-            raise DivergedError("derivatives of the network to prune are not finite numbers")
+        found = _finite_gradients(value, parameters, differentiable)
         return dict(zip(self._masks, found, strict=True))
+
+
+def _finite_gradients(
+    value: Tensor, tensors: Sequence[Tensor], differentiable: bool = False
+) -> tuple[Tensor, ...]:
+    """Gradients by tensors; zero where the value does not depend on one."""
+    found = torch.autograd.grad(value, tensors, create_graph=differentiable, materialize_grads=True)
+    if not all(bool(gradient.isfinite().all()) for gradient in found):
+        raise DivergedError("derivatives of the network to prune are not finite numbers")
+    return found

@@ -16,7 +16,8 @@ class PruneConfig:
 
     criterion: str = "magnitude"
     """Score by which weights are kept, highest first: magnitude, lamp, movement, snip, ... (all are
-    in docs/methods.md), or module:function."""
+    in docs/methods.md), or module:function. l2, geometric_median, taylor, ... score whole filters,
+    which are then pruned with all that reads and writes them."""
 
     at: Literal["trained", "initial"] = "trained"
     """Which network is ranked: the trained one of the last level; or the untrained one, from which
@@ -51,17 +52,35 @@ class PruneConfig:
     straight to each level's density."""
 
     biases: bool = False
-    """Prune biases too, at their layer's rate."""
+    """Prune biases too, at their layer's rate. Filters always take theirs along."""
+
+    keep_at_least: int = 1
+    """Filters that every layer keeps, with a criterion that ranks filters; rates are then of
+    filters, and the output layer keeps all."""
+
+    multiple_of: int = 1
+    """Round the filters that a layer keeps to a multiple of this, such as 8 for fast kernels."""
+
+    during: str = "none"
+    """What changes the network while a level trains: soft, shrinkage, centripetal, slimming, with
+    options as in soft(every=1ep) (all are in docs/methods.md), or module:function."""
+
+    stop: float | None = None
+    """End a walk after the first level whose validation accuracy at its end lies more than this
+    below level 0's, as a fraction (0.02); by default all levels are trained."""
 
     def __post_init__(self) -> None:
         check_choices(self, "prune")
-        object.__setattr__(self, "criterion", canonical(self.criterion, "prune.criterion"))
+        for name in ("criterion", "during"):
+            object.__setattr__(self, name, canonical(getattr(self, name), f"prune.{name}"))
         for kind, rate in self.rates.items():
             if not 0 <= rate < 1:
                 raise ConfigError(f"prune.{kind}_rate", rate, "a fraction of at least 0 below 1")
-        for name in ("iterations", "images"):
+        for name in ("iterations", "images", "keep_at_least", "multiple_of"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"prune.{name}", getattr(self, name), "at least 1")
+        if self.stop is not None and not 0 <= self.stop < 1:
+            raise ConfigError("prune.stop", self.stop, "nothing, or a fraction from 0 below 1")
         if self.allocation != "rates" and (self.scope == "global" or self.biases):
             allowed = "rates, unless scope is layer and biases are not pruned"
             raise ConfigError("prune.allocation", self.allocation, allowed)
@@ -79,6 +98,16 @@ class PruneConfig:
     def from_last_level(self) -> bool:
         """Whether a level's masks are cut from those of the level before, and so nest in them."""
         return self.iterative and self.at == "trained"
+
+
+def ends_walk(stop: float | None, accuracy: float, first: float) -> bool:
+    """Whether `prune.stop` ends a walk after a level, by its and level 0's validation accuracy.
+
+    >>> ends_walk(0.02, 0.96, 0.98), ends_walk(0.02, 0.95, 0.98), ends_walk(None, 0.1, 0.98)
+    (False, True, False)
+    """
+    # 0.98 - 0.96 is a little more than 0.02, and a table may differ in the last digit.
+    return stop is not None and first - accuracy > stop + 1e-9
 
 
 def keep_counts(

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from lottery.errors import ConfigError, DivergedError
+from lottery.errors import ConfigError
 from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
 from lottery.pruning.masks import Masks, split_like
 from lottery.pruning.network import Network
+from lottery.pruning.selection import highest, in_steps
 
 
 def prune(
@@ -41,7 +42,7 @@ def prune(
     if scope == "global":
         pools = [[name for name in masks if keep[name] < masks[name].numel()]]
     targets = {
-        pool[0]: _targets(
+        pool[0]: in_steps(
             sum(masks.remaining[name] for name in pool), sum(keep[n] for n in pool), iterations
         )
         for pool in pools
@@ -52,7 +53,7 @@ def prune(
         scores = _scores(masks, weights, initial, criterion, context)
         found = dict(masks)
         for pool in filter(None, pools):
-            joined = _highest(
+            joined = highest(
                 torch.cat([scores[name].flatten() for name in pool]),
                 torch.cat([masks[name].flatten() for name in pool]),
                 targets[pool[0]][iteration],
@@ -61,13 +62,6 @@ def prune(
             found |= split_like(joined, {name: masks[name] for name in pool})
         masks = Masks(found)
     return masks
-
-
-def _targets(alive: int, keep: int, iterations: int) -> list[int]:
-    """Weights to keep after each iteration: from those alive down by equal factors to `keep`."""
-    share = keep / alive if alive else 0.0
-    counts = [round(alive * share ** (k / iterations)) for k in range(1, iterations)]
-    return [*counts, keep]
 
 
 def _scores(
@@ -85,22 +79,3 @@ def _scores(
         if scores[name].shape != mask.shape:
             raise ConfigError("criterion", str(criterion), f"scores of the shape of {name}")
     return scores
-
-
-def _highest(scores: Tensor, alive: Tensor, count: int, generator: Generator) -> Tensor:
-    """Mask of the `count` highest scores among those alive; ties fall in random, seeded order."""
-    candidates = alive.flatten().nonzero().flatten()
-    if not 0 <= count <= len(candidates):
-        raise ConfigError("weights to keep", count, f"0 to the {len(candidates)} that remain")
-    shuffled = candidates[torch.randperm(len(candidates), generator=generator).to(alive.device)]
-    values = scores.detach().flatten()[shuffled]
-    if bool(values.isnan().any()):
-        raise DivergedError("scores contain NaN: the weights or the criterion diverged")
-    kept = torch.zeros(alive.numel(), dtype=torch.bool, device=alive.device)
-    if count:
-        # A tenth of the time of sorting: all above the lowest kept, and as many of its ties as fit.
-        lowest = values.topk(count, sorted=False).values.min()
-        above = values > lowest
-        kept[shuffled[above]] = True
-        kept[shuffled[values == lowest][: count - int(above.sum())]] = True
-    return kept.view(alive.shape)

@@ -28,6 +28,7 @@ from lottery.errors import StoreError
 from lottery.pruning.masks import Masks, State, pack, unpack
 from lottery.study import records
 from lottery.tickets.level import Level, Memory
+from lottery.tickets.size import Size
 from lottery.training.level import Checkpoint, Evaluation
 from lottery.training.segment import Metrics
 
@@ -127,6 +128,7 @@ class CellStore(Memory):
             engine=row["engine"],
             device=row["device"],
             diagnostics=record.get("diagnostics", {}),  # older files have none
+            size=Size(row["parameters"], row["macs"]) if "macs" in row else None,
             **metrics,
         )
 

@@ -16,9 +16,9 @@ from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
 from lottery.init import SCHEMES, Fans, is_network_scheme
 from lottery.models import MODELS
-from lottery.pruning.criteria import CRITERIA, Context, Layer
-from lottery.pruning.network import Network
+from lottery.pruning.criteria.trial import trial
 from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.units import check_criterion
 from lottery.registry import canonical
 from lottery.tickets.imp import RewindConfig, check_protocol
 from lottery.training.config import TrainConfig
@@ -39,7 +39,8 @@ class ControlsConfig:
     """The initial weights with the ticket's masks shuffled within each layer."""
 
     shuffle_global: int = 0
-    """The initial weights with the ticket's masks shuffled across layers."""
+    """The initial weights with the ticket's masks shuffled across layers; not where whole filters
+    are pruned."""
 
     random: int = 0
     """Random nested masks at the ticket's layer densities."""
@@ -114,7 +115,8 @@ class StudyConfig:
     """Name of the study, and of its folder under the results directory."""
 
     model: str = "lenet_300_100"
-    """Network: lenet_300_100, conv2, conv4, conv6, with options as in conv6(width=0.25), or
+    """Network: lenet_300_100, lenet5, conv2, conv4, conv6, cifar_quick, vgg16_bn, resnet20,
+    resnet56 or wide_resnet, with options as in conv6(width=0.25) or wide_resnet(28, 10), or
     module:function that returns an nn.Module."""
 
     data: str = "mnist"
@@ -189,14 +191,14 @@ class StudyConfig:
         too_high = [level for level in self.controls.levels or () if level > self.levels]
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
-        check_protocol(self.prune, self.rewind)
+        check_protocol(self.prune, self.rewind, self.train)
         if self.controls.retrain and self.rewind != RewindConfig():
             allowed = "0 unless rewind is as by default: retrain starts from initial weights"
             raise ConfigError("controls.retrain", self.controls.retrain, allowed)
         check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)
-        _check_criterion(self.prune)
+        _check_criterion(self.prune, self.controls)
         for spec in self.inits:
             _check_scheme("inits", spec)
         if self.rewind.init is not None:
@@ -287,18 +289,17 @@ def _check_scheme(setting: str, spec: str) -> None:
     )
 
 
-def _check_criterion(prune: PruneConfig) -> None:
+def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:
     """Try the criterion on a small network; of untrained weights it must tell some apart."""
-    criterion, chance = CRITERIA.resolve(prune.criterion), torch.Generator().manual_seed(0)
-    model = torch.nn.utils.skip_init(torch.nn.Linear, 4, 4, bias=False)
-    weight, images = torch.randn(4, 4, generator=chance), torch.rand(4, 4, generator=chance)
-    network = Network(model, {"weight": weight}, images, torch.arange(4))
 
     def check() -> None:
-        scores = criterion(Layer("weight", weight, weight), Context(chance, network))
+        scores = trial(prune.criterion)
         if prune.at == "initial" and bool((scores == scores.flatten()[0]).all()):
             allowed = "one that tells weights apart before training, as prune.at is initial"
             raise ConfigError("prune.criterion", prune.criterion, allowed)
+        if check_criterion(prune) and controls.shuffle_global:
+            allowed = "0, as whole filters are pruned, which are shuffled within their layers only"
+            raise ConfigError("controls.shuffle_global", controls.shuffle_global, allowed)
 
     _try("prune.criterion", prune.criterion, "a criterion", check)
 

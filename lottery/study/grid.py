@@ -32,6 +32,8 @@ class Cell:
     another cell, and a new setting with a neutral default keeps old names."""
     needs: str | None = None
     """Name of the ticket's cell whose masks this one uses."""
+    stop: float | None = None
+    """`prune.stop`, by which its walk, or its ticket's, may end before the last of its levels."""
 
     @property
     def label(self) -> str:
@@ -61,7 +63,8 @@ def cells(config: StudyConfig) -> list[Cell]:
                     if branch not in (TICKET, DENSE):
                         needs = _name(own, init, seed, TICKET, 0)
                     name = _name(own, init, seed, branch, draw)
-                    found.append(Cell(variant, init, seed, branch, draw, levels, name, needs))
+                    stop = None if branch == DENSE else own.prune.stop
+                    found.append(Cell(variant, init, seed, branch, draw, levels, name, needs, stop))
     return found
 
 

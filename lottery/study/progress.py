@@ -1,7 +1,7 @@
 """Progress of a study: a live display in a terminal, plain lines elsewhere."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
@@ -68,6 +68,7 @@ class Progress:
         self._levels, self._levels_done = sum(len(cell.levels) for cell in unfinished), 0
         self._steps_left = sum(len(c.levels) * steps_per_level[c.variant] for c in unfinished)
         self._running: dict[Cell, Event] = {}
+        self._levels_of: Counter[Cell] = Counter()
         self._speed = Speed()
         self._live = Live(
             get_renderable=self._render, console=self._console, transient=True, refresh_per_second=4
@@ -95,10 +96,15 @@ class Progress:
             self._running.pop(event.cell, None)
             self._finished += event.kind == "done"
             self._failed += event.kind == "failed"
+            if event.kind == "done" and event.cell.stop is not None:  # it may have ended early
+                never = len(event.cell.levels) - self._levels_of[event.cell]
+                self._levels -= never
+                self._steps_left -= never * self._steps_per_level[event.cell.variant]
         else:
             self._running[event.cell] = event
             if event.kind == "level":
                 self._levels_done += 1
+                self._levels_of[event.cell] += 1
                 self._steps_left -= self._steps_per_level[event.cell.variant]
         if event.kind == "failed":
             self._console.print(

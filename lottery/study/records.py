@@ -15,7 +15,10 @@ Row = dict[str, Any]
 
 
 def level_row(level: Level) -> Row:
-    """What levels.csv says of a level; accuracies are fractions, at the last step unless named."""
+    """What levels.csv says of a level; accuracies are fractions, at the last step unless named.
+
+    parameters, macs: of the network without the filters that are pruned, where filters are.
+    """
     early = level.early_stop
     return {
         "level": level.level,
@@ -33,16 +36,23 @@ def level_row(level: Level) -> Row:
         "seconds": round(level.seconds, 3),
         "engine": level.engine,
         "device": level.device,
+        **(asdict(level.size) if level.size else {}),
     }
 
 
 def curve_rows(level: Level) -> list[Row]:
-    """What curves.parquet says of a level: a row per evaluation."""
-    remaining = level.weights_remaining
-    return [
-        {"level": level.level, "weights_remaining": remaining, **asdict(evaluation)}
-        for evaluation in level.evaluations
-    ]
+    """What curves.parquet says of a level: a row per evaluation.
+
+    A step after which a procedure acted has two, before and after it. weights_remaining is what
+    was left at that time.
+    """
+    rows = []
+    for evaluation in level.evaluations:
+        row = {"level": level.level, "weights_remaining": None} | asdict(evaluation)
+        if row["weights_remaining"] is None:
+            row["weights_remaining"] = level.weights_remaining
+        rows.append(row)
+    return rows
 
 
 def layer_rows(level: Level) -> list[Row]:
@@ -50,7 +60,8 @@ def layer_rows(level: Level) -> list[Row]:
 
     Histograms have 64 equal bins over [−span, span] and count kept weights only, by their values
     at initialisation and after training. kept_inputs, for a first layer that is linear, counts the
-    kept weights of each input: of each pixel.
+    kept weights of each input: of each pixel. kept_outputs counts the
+    filters or neurons that keep any weight.
     """
     rows = []
     for position, (name, mask) in enumerate(level.masks.items()):
@@ -69,6 +80,7 @@ def layer_rows(level: Level) -> list[Row]:
                 "final_histogram": _histogram(trained, span),
                 "kept_inputs": kept_inputs,
                 "outputs": len(mask),
+                "kept_outputs": int(mask.view(len(mask), -1).any(dim=1).sum()),
             }
         )
     return rows

@@ -29,6 +29,7 @@ from lottery.study.worker import Event, Task
 from lottery.tickets.imp import step_to_rewind_to
 from lottery.training.engines import choose_engine
 from lottery.training.level import LevelTrainer
+from lottery.training.procedures import NONE
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
             logits = model.eval()(images)
         if logits.dim() != 2 or logits.shape[1] < classes:
             raise ValueError(f"its output is {tuple(logits.shape)} for {len(images)} images")
-        choose_engine(config.engine, model, masks, config.train, images)
+        during = config.prune.during != NONE
+        choose_engine(config.engine, model, masks, config.train, images, procedure=during)
     except LotteryError:
         raise
     except Exception as error:

@@ -27,6 +27,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lottery.errors import ConfigError, StoreError
+from lottery.pruning.schedule import ends_walk
 from lottery.study.cell_store import CellStore, whole
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, once, shared_settings
@@ -186,16 +187,37 @@ class StudyStore:
         is run for all.
         """
         cells = list(cells)
-        on_disk = {cell.name for cell in cells if self.cell(cell.name).has(cell.levels)}
+        levels = {cell: self.levels(cell) for cell in cells}
+        on_disk = {cell.name for cell in cells if self.cell(cell.name).has(levels[cell])}
         in_table = self._tabulated()
         missing = {
             cell.name
             for cell in cells
             if cell.name not in on_disk
-            and not all((cell.variant, cell.name, level) in in_table for level in cell.levels)
+            and not all((cell.variant, cell.name, level) in in_table for level in levels[cell])
         }
         needed = {cell.needs for cell in cells if cell.name in missing} - on_disk
         return [cell for cell in once(cells) if cell.name in missing or cell.name in needed]
+
+    def levels(self, cell: Cell) -> list[int]:
+        """Levels that a cell has when it is finished: all, unless `prune.stop` ended its walk.
+
+        A control has those that its ticket has.
+        """
+        if cell.stop is None:
+            return list(cell.levels)
+        name = cell.needs or cell.name
+        table, walked = read_table(self.root / "levels.csv"), self.cell(name)
+        accuracies: dict[int, float] = {}
+        if "val_accuracy" in table:
+            rows = table[table["cell"] == name]
+            accuracies = dict(zip(rows["level"], rows["val_accuracy"], strict=True))
+        for level in walked.finished_levels():
+            if record := walked.record(level):
+                accuracies[level] = record["level"]["val_accuracy"]
+        first = accuracies.get(0, 0.0)
+        ends = [n for n, accuracy in accuracies.items() if ends_walk(cell.stop, accuracy, first)]
+        return [level for level in cell.levels if level <= min(ends, default=level)]
 
     def lacks_rows(self, config: StudyConfig, cells: Iterable[Cell]) -> bool:
         """Whether a finished level on this disk is not in the tables, or diagnostics have none."""

@@ -20,6 +20,8 @@ TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
 DIAGNOSTICS = "diagnostics.parquet"
 """Table that is there if diagnostics were asked for, without levels finished before."""
 KEY = ["variant", "init", "seed", "branch", "draw", "level"]
+COUNTS = ("parameters", "macs")
+"""Columns of whole numbers that rows may lack."""
 TEXT = ("study", "cell", "model", "variant", "init", "branch", "engine", "device")
 
 Rows = list[dict[str, Any]]
@@ -93,6 +95,7 @@ def places(table: pd.DataFrame) -> list[tuple[str, str, int]]:
 def merge(path: Path, rows: Rows) -> None:
     """Write the table at `path` with `rows` in place of older ones of the same places."""
     old, new = read_table(path), pd.DataFrame(rows)
+    new = new.astype({name: "Int64" for name in COUNTS if name in new})
     if len(new):
         fresh = set(places(new))
         old = old[[place not in fresh for place in places(old)]]

@@ -7,6 +7,7 @@ from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import StudyConfig
 from lottery.training.engines import choose_engine
+from lottery.training.procedures import NONE
 from lottery.training.replicas import replicas_that_fit
 
 
@@ -22,7 +23,9 @@ def cells_together(
     train = dataset().train
     images, _ = train.batch(slice(config.train.batch_size))
     model = build(config.model).to(device)
-    engine = choose_engine(config.engine, model, Masks.ones(model), config.train, images[:2])
+    during = config.prune.during != NONE
+    masks = Masks.ones(model)
+    engine = choose_engine(config.engine, model, masks, config.train, images[:2], procedure=during)
     if engine != "stacked":
         return 1
     # Each seed has its own split, of which a stack holds another copy.

@@ -61,7 +61,13 @@ class TensorBoard:
         self._writer.flush()
 
     def close(self, levels: list[Row]) -> None:
-        """Hyperparameters with the metrics of the last and the best level (by validation)."""
+        """Hyperparameters with the metrics of the last and the best level (by validation).
+
+        Without levels, as of a control whose ticket's walk ended before its first, there are none.
+        """
+        if not levels:
+            self._writer.close()
+            return
         cell, config = self._cell, self._config
         settings = {
             "variant": cell.variant,

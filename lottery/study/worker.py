@@ -251,10 +251,9 @@ def _walk(
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
     ticket_at = store.cell(cell.needs).ticket
-    common |= {"rescale": config.rewind.rescale}
-    return run_control(
-        cell.branch, model, data, ticket_at, levels=cell.levels, draw=cell.draw, **common
-    )
+    common |= {"criterion": config.prune.criterion, "rescale": config.rewind.rescale}
+    levels = store.levels(cell)
+    return run_control(cell.branch, model, data, ticket_at, levels=levels, draw=cell.draw, **common)
 
 
 @contextlib.contextmanager

@@ -9,19 +9,26 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
-from torch import nn
+from torch import Generator, nn
 
 from lottery.data.images import Examples, Splits
 from lottery.diagnostics import DiagnosticsConfig, Recorder
+from lottery.errors import ConfigError
 from lottery.init import initialise
 from lottery.pruning import masks as mask_operations
+from lottery.pruning.channels import ChannelGraph, trace
+from lottery.pruning.criteria.trial import ranks_filters
 from lottery.pruning.masks import Masks, State
+from lottery.pruning.shrink import unit_masks
+from lottery.pruning.units import prune_units, removed_units, shuffle_units
 from lottery.pruning.weights import prune
 from lottery.registry import Registry
 from lottery.seeds import Address, derive, generator
 from lottery.tickets.imp import initialised
 from lottery.tickets.level import Memory, Start, Steps, Watch, ignore, train_to_end, walk
+from lottery.tickets.ranking import example_of
 from lottery.tickets.rescale import rescaled
+from lottery.tickets.size import size_of
 from lottery.training.config import TrainConfig
 from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
@@ -44,6 +51,8 @@ class Draw:
     """The training examples."""
     unpruned: Callable[[], State]
     """The weights of its level 0, trained."""
+    graph: ChannelGraph | None = None
+    """The network's filters, if the ticket was found by pruning whole filters."""
 
     def address(self, purpose: str) -> tuple[Address, ...]:
         """Where this draw's randomness is found: another at each level and draw."""
@@ -61,14 +70,23 @@ def reinit(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
 
 @CONTROLS.register
 def shuffle_layer(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
-    """The initial weights with the ticket's masks shuffled within each layer."""
+    """The initial weights with the ticket's masks shuffled within each layer; filters as such."""
     stream = generator(draw.seed, *draw.address("shuffle_layer"))
+    if draw.graph is not None:
+        removed = shuffle_units(draw.graph, removed_units(draw.graph, ticket), stream)
+        return unit_masks(draw.graph, draw.model, removed).to("cpu"), draw.initial
     return mask_operations.shuffle_layer(ticket, stream), draw.initial
 
 
 @CONTROLS.register
 def shuffle_global(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
-    """The initial weights with the ticket's masks shuffled across all layers."""
+    """The initial weights with the ticket's masks shuffled across all layers; not of filters.
+
+    Layers of few filters would be left without any.
+    """
+    if draw.graph is not None:
+        allowed = "0 where whole filters are pruned, which are shuffled within their layers only"
+        raise ConfigError("controls.shuffle_global", 1, allowed)
     stream = generator(draw.seed, *draw.address("shuffle_global"))
     return mask_operations.shuffle_global(ticket, stream), draw.initial
 
@@ -99,17 +117,33 @@ def one_shot(ticket: Masks, draw: Draw) -> tuple[Masks, State]:
 
 def _pruned(criterion: str, ticket: Masks, draw: Draw, weights: State | None = None) -> Masks:
     """One ranking per draw, cut at the ticket's counts; the same at every level, so masks nest."""
-    full = Masks({name: mask | ~mask for name, mask in ticket.items()})
     stream = generator(draw.seed, criterion, draw.draw)
-    initial = draw.initial
+    weights = draw.initial if weights is None else weights
+    if draw.graph is not None:
+        return _pruned_filters(OF_FILTERS[criterion], draw.graph, ticket, draw, weights, stream)
+    full = Masks({name: mask | ~mask for name, mask in ticket.items()})
     return prune(
-        full,
-        initial if weights is None else weights,
-        initial,
-        ticket.remaining,
-        criterion=criterion,
-        generator=stream,
+        full, weights, draw.initial, ticket.remaining, criterion=criterion, generator=stream
     )
+
+
+OF_FILTERS = {"random": "random_filters", "magnitude": "l2", "magnitude_at_init": "l2"}
+"""What ranks whole filters as a criterion ranks weights."""
+
+
+def _pruned_filters(
+    criterion: str,
+    graph: ChannelGraph,
+    ticket: Masks,
+    draw: Draw,
+    weights: State,
+    stream: Generator,
+) -> Masks:
+    model, removed = deepcopy(draw.model).cpu(), removed_units(graph, ticket)
+    model.load_state_dict(weights)
+    keep = {name: int((~removed[u]).sum()) for name, u in graph.homes.items() if len(u)}
+    found = prune_units(model, graph, keep, criterion=criterion, generator=stream)
+    return unit_masks(graph, model, found)
 
 
 @walk
@@ -122,6 +156,7 @@ def run_control(
     levels: Iterable[int],
     init: str = "xavier_normal",
     seed: int = 0,
+    criterion: str = "magnitude",
     draw: int = 0,
     train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
     rescale: str = "none",
@@ -133,8 +168,9 @@ def run_control(
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
     control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, retrain, or
-    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed: those of
-    the ticket. draw: number of the replicate under that seed. rescale: as the ticket's
+    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed, criterion:
+    those of the ticket; where the criterion ranks filters, controls prune whole filters too. draw:
+    number of the replicate under that seed. rescale: as the ticket's
     `rewind.rescale`, by the control's own masks.
     """
     function = CONTROLS.resolve(control)
@@ -144,9 +180,13 @@ def run_control(
     recorder = Recorder(diagnostics, data, seed) if diagnostics.record else None
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
+    example = example_of(data.train)
+    graph = trace(model, example) if ranks_filters(criterion) else None
     for level in levels:
         ticket, trained = ticket_at(level)
-        drawn = Draw(model, init, seed, draw, level, initial, data.train, lambda: ticket_at(0)[1])
+        drawn = Draw(
+            model, init, seed, draw, level, initial, data.train, lambda: ticket_at(0)[1], graph
+        )
         masks, weights = function(ticket.to("cpu"), drawn)
         weights = rescaled(weights, masks, rescale)
         record = memory.load_level(level, weights)
@@ -158,5 +198,7 @@ def run_control(
             if recorder and function is retrain:
                 between = recorder.barriers(model, record.trained, trained)
                 record = replace(record, diagnostics=record.diagnostics | between)
+            if graph is not None:
+                record = replace(record, size=size_of(model, graph, masks, example))
             memory.save_level(record)
         yield record

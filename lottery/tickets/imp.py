@@ -15,7 +15,7 @@ from lottery.diagnostics import DiagnosticsConfig, Recorder
 from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
 from lottery.pruning.masks import Masks, State
-from lottery.pruning.schedule import PruneConfig
+from lottery.pruning.schedule import PruneConfig, ends_walk
 from lottery.registry import canonical
 from lottery.tickets.level import (
     Level,
@@ -28,11 +28,12 @@ from lottery.tickets.level import (
     train_to_end,
     walk,
 )
-from lottery.tickets.ranking import Ranking
+from lottery.tickets.ranking import Ranking, make_ranking
 from lottery.tickets.rescale import rescaled
 from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
 from lottery.training.level import LevelTrainer, snapshot
+from lottery.training.procedures import NONE, During, Procedure, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ class RewindConfig:
             )
 
 
-def check_protocol(prune: PruneConfig, rewind: RewindConfig) -> None:
+def check_protocol(prune: PruneConfig, rewind: RewindConfig, train: TrainConfig) -> None:
     """Raise ConfigError for settings that each make sense, but not together."""
     if rewind.optimizer == "kept" and not prune.iterative:
         raise ConfigError("rewind.optimizer", "kept", "fresh or rewound in one-shot pruning")
@@ -87,6 +88,10 @@ def check_protocol(prune: PruneConfig, rewind: RewindConfig) -> None:
     if prune.at == "initial" and not (back and rewind.optimizer == "fresh"):
         allowed = "trained, unless weights go back to step 0 and the optimizer is fresh"
         raise ConfigError("prune.at", prune.at, allowed)
+    if prune.during != NONE and prune.at == "initial":
+        raise ConfigError("prune.during", prune.during, f"{NONE}, unless prune.at is trained")
+    procedure = resolve(prune.during)
+    procedure.check(train, prune, weights_go_back=rewind.mode == "weights")
 
 
 def step_to_rewind_to(rewind: RewindConfig, trainer: LevelTrainer) -> int:
@@ -118,11 +123,12 @@ def find_tickets(
 
     model: any nn.Module that maps images to logits; trained in place, moved to the data's device.
     data: as from `lottery.data.split`. seed: decides weights, data order and ties.
-    Levels that `memory` already holds are not trained again.
+    Levels that `memory` already holds are not trained again. There are fewer levels where
+    `prune.stop` ends the walk.
     """
     if levels < 0:
         raise ConfigError("levels", levels, "at least 0")
-    check_protocol(prune, rewind)
+    check_protocol(prune, rewind, train)
     check_engine(engine)
     trainer = LevelTrainer(data, train, seed, engine)
     rewind_step = step_to_rewind_to(rewind, trainer)
@@ -132,8 +138,8 @@ def find_tickets(
     target = initial
     if rewind.init is not None:
         target = snapshot(initialise(deepcopy(model), rewind.init, seed, ("rewind",), data.train))
-    full = Masks.ones(model, prune.biases).to("cpu")
-    ranking = Ranking(model, data, prune, initial, seed)
+    ranking = make_ranking(model, data, prune, initial, seed)
+    procedure = resolve(prune.during)
     first: Level | None = None
     previous: Level | None = None
     for level in range(levels + 1):
@@ -142,12 +148,16 @@ def find_tickets(
             record = replace(record, initial=rescaled(target, record.masks, rewind.rescale))
         if record is None:
             if first is None or previous is None:
-                start = Start(level, full, initial, initial)
+                start = Start(level, ranking.full, initial, initial)
             else:
                 source = previous if prune.from_last_level else first
-                masks = ranking.masks(level, source.masks, source.trained)
+                masks = ranking.full if procedure.starts_with == "all" else source.masks
+                if procedure.starts_with == "ranked":
+                    masks = ranking.masks(level, masks, source.trained)
                 steps = rewind_step, trainer.last_step
                 start = _rewound(rewind, steps, level, masks, source, target, memory)
+            if prune.during != NONE and procedure.acts_in(level, prune):
+                start = replace(start, during=_during(procedure, prune, ranking, start))
             record = yield from train_to_end(
                 model,
                 trainer,
@@ -158,9 +168,21 @@ def find_tickets(
                 keep_end=rewind.optimizer == "kept",
                 recorder=recorder,
             )
+            record = replace(record, size=ranking.size(record.masks))
             memory.save_level(record)
         first, previous = first or record, record
         yield record
+        if ends_walk(prune.stop, record.val.accuracy, first.val.accuracy):
+            return
+
+
+def _during(procedure: Procedure, prune: PruneConfig, ranking: Ranking, start: Start) -> During:
+    """A procedure in the level that begins there."""
+
+    def choose(model: nn.Module) -> Masks:
+        return ranking.masks(start.level, start.masks, snapshot(model))
+
+    return During(procedure, prune, choose)
 
 
 def find_dense(

@@ -3,16 +3,18 @@
 import copy
 import functools
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec
 
 from torch import nn
 
 from lottery.diagnostics import Quantities, Recorder
 from lottery.pruning.masks import Masks, State, prunable
+from lottery.tickets.size import Size
 from lottery.training import engines
 from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
+from lottery.training.procedures.base import During
 from lottery.training.segment import Metrics, Outcome, Segment
 
 
@@ -22,8 +24,9 @@ class Level:
 
     level: int
     masks: Masks
+    """At the level's end."""
     kinds: dict[str, str]
-    """Layer kind of each masked parameter: conv, linear or output."""
+    """Layer kind of each masked parameter: conv, linear or output; norm where it is of none."""
     initial: State
     """Weights at initialisation, before masks: this level's own draw where it has one, and rescaled
     where the level's were."""
@@ -40,6 +43,8 @@ class Level:
     device: str
     diagnostics: Quantities = field(default_factory=dict)
     """Values by quantity and layer, if they were asked for."""
+    size: Size | None = None
+    """What is left when what is pruned is removed, where whole filters are pruned."""
 
     @property
     def weights_remaining(self) -> float:
@@ -48,8 +53,13 @@ class Level:
 
     @property
     def early_stop(self) -> Evaluation:
-        """The first evaluation of least validation loss (Frankle & Carbin 2019, read off after)."""
-        return min(self.evaluations, key=lambda evaluation: evaluation.val_loss)
+        """The first evaluation of least validation loss (Frankle & Carbin 2019, read off after).
+
+        Of those of the network that the level ends with, where masks change on the way.
+        """
+        end = self.evaluations[-1].weights_remaining
+        candidates = [e for e in self.evaluations if e.weights_remaining in (end, None)]
+        return min(candidates, key=lambda evaluation: evaluation.val_loss)
 
     @property
     def steps(self) -> int:
@@ -107,10 +117,12 @@ class Start:
     step: int = 0
     optimizer: dict[str, Any] = field(default_factory=dict)
     hold_rate: bool = False
+    during: During | None = None
+    """What changes the network on the way."""
 
 
 Watch = Callable[[Start, Evaluation], None]
-"""Told of each evaluation, and of the start of the level it belongs to."""
+"""Told of each evaluation, and of the start of the level it belongs to, with the masks in force."""
 
 
 def ignore(start: Start, evaluation: Evaluation) -> None:
@@ -182,6 +194,10 @@ def train_to_end(
     begin = memory.load_checkpoint()
     if begin is None or begin.level != start.level:
         begin = Checkpoint(start.level, start.step, start.step, start.weights, start.optimizer)
+    told = start
+    if begin.masks is not None:
+        masks = Masks(begin.masks).to(device)
+        told = replace(start, masks=masks)
     optimizer = make_optimizer(model, trainer.config)
     model.load_state_dict(begin.model)
     if begin.optimizer:
@@ -189,23 +205,34 @@ def train_to_end(
         optimizer.load_state_dict(copy.deepcopy(begin.optimizer))
     masks.apply(model, optimizer)
     run = LevelRun(
-        trainer, model, masks, optimizer, begin, also_at=rewind_step, hold_rate=start.hold_rate
+        trainer,
+        model,
+        masks,
+        optimizer,
+        begin,
+        also_at=rewind_step,
+        hold_rate=start.hold_rate,
+        during=start.during,
     )
     while segment := run.next_segment():
         evaluation = run.note((yield segment))
-        watch(start, evaluation)
+        watch(told, evaluation)
+        if not run.settled:
+            told = replace(start, masks=run.masks)
+            continue
         if run.step == rewind_step:
             memory.save_rewind_point(run.checkpoint())
         memory.save_checkpoint(run.checkpoint, must=keep_end and run.step == trainer.last_step)
     last = (yield run.last_evaluation()).metrics[0]
     end, kinds, trained = run.evaluations[-1], prunable(model, biases=True), snapshot(model)
-    diagnostics: Quantities = {}
+    diagnostics: Quantities = run.findings
     if recorder:
-        diagnostics = recorder.level(model, masks, start.weights, start.initial, trained)
+        recorded = recorder.level(model, run.masks, start.weights, start.initial, trained)
+        diagnostics = recorded | diagnostics
     return Level(
         level=start.level,
-        masks=start.masks.to("cpu"),
-        kinds={name: kinds[name] for name in start.masks},
+        masks=run.masks.to("cpu"),
+        kinds={name: kinds.get(name, "norm") for name in run.masks},
         initial=start.initial,
         trained=trained,
         evaluations=run.evaluations,

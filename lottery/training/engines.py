@@ -29,16 +29,25 @@ def check_engine(name: str) -> None:
 
 
 def choose_engine(
-    name: str, model: nn.Module, masks: Masks, config: TrainConfig, images: Tensor | None = None
+    name: str,
+    model: nn.Module,
+    masks: Masks,
+    config: TrainConfig,
+    images: Tensor | None = None,
+    *,
+    procedure: bool = False,
 ) -> str:
     """The engine that "auto" stands for at one level, or `name`.
 
-    images: a few inputs, on which the network may be tried. Raises ConfigError if the engine that
-    `name` asks for cannot run the network.
+    images: a few inputs, on which the network may be tried. procedure: whether one changes updates
+    or masks on the way (`prune.during`). Raises ConfigError if the engine that `name` asks for
+    cannot run the network.
     """
     check_engine(name)
 
     def obstacle(engine: str) -> str | None:
+        if procedure and engine in ("sparse", "stacked"):
+            return "prune.during changes it while it trains"
         if engine == "sparse":
             return sparse.obstacle(model, config.precision)
         return stackable(model, images) if engine == "stacked" else None

@@ -22,6 +22,7 @@ from lottery.pruning.masks import Masks, State
 from lottery.seeds import derive, generator
 from lottery.training.config import LearningRate, TrainConfig, to_steps
 from lottery.training.engines import choose_engine
+from lottery.training.procedures.base import Acting, During, Findings, Scene
 from lottery.training.segment import Outcome, Segment
 
 
@@ -40,6 +41,8 @@ class Evaluation:
     val_accuracy: float
     test_loss: float
     test_accuracy: float
+    weights_remaining: float | None = None
+    """Fraction kept by the masks at that time; None in points saved before this was recorded."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Checkpoint:
     optimizer: dict[str, Any]
     evaluations: list[Evaluation] = field(default_factory=list)
     seconds: float = 0.0
+    masks: State | None = None
+    """Those that a procedure has changed since the level's start."""
+    procedure: State | None = None
+    """What the procedure remembers; None where none is at work, and at the level's start."""
 
 
 def snapshot(model: nn.Module) -> State:
@@ -121,17 +128,22 @@ class LevelRun:
         *,
         also_at: int = 0,
         hold_rate: bool = False,
+        during: During | None = None,
     ) -> None:
         """Go on from `begin`.
 
         model: trained in place. masks: on the model's device, already applied. also_at: a further
         step to evaluate at. hold_rate: keep the schedule's last learning rate (fine-tuning).
+        during: a procedure that changes the network on the way; the level is evaluated before and
+        after each of its actions.
         """
         self.trainer, self.model, self.masks, self.optimizer = trainer, model, masks, optimizer
         self.level, self.first_step, self.step = begin.level, begin.first_step, begin.step
         self.evaluations, self.seconds = list(begin.evaluations), begin.seconds
         config, (few, _) = trainer.config, trainer.data.train.batch(slice(0, 2))
-        self.engine = choose_engine(trainer.engine, model, masks, config, few)
+        self.engine = choose_engine(
+            trainer.engine, model, masks, config, few, procedure=during is not None
+        )
         self._batches = Batches(
             trainer.data.train,
             config.batch_size,
@@ -142,7 +154,37 @@ class LevelRun:
         if hold_rate:
             last_rate = self._schedule(trainer.last_step - 1)
             self._schedule = lambda step: last_rate
-        self._stops = trainer.stops(self.step, also_at)
+        self._acting = during and self._at_work(during, begin)
+        actions = self._acting.steps if self._acting else set()
+        self._stops = sorted({*trainer.stops(self.step, also_at), *actions})
+
+    def _at_work(self, during: During, begin: Checkpoint) -> Acting:
+        trainer = self.trainer
+        scene = Scene(
+            model=self.model,
+            optimizer=self.optimizer,
+            example=trainer.data.train.batch(slice(0, 1))[0],
+            level=self.level,
+            start=self.first_step,
+            last_step=trainer.last_step,
+            steps_per_epoch=trainer.steps_per_epoch,
+            train=trainer.config,
+            prune=during.prune,
+            learning_rate=self._schedule,
+            seed=trainer.seed,
+            choose=during.choose,
+        )
+        return Acting(during.procedure, scene, self.masks, begin.procedure, self.step)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that belongs to this step is done: else it is evaluated once more."""
+        return self._stops[:1] != [self.step]
+
+    @property
+    def findings(self) -> Findings:
+        """What the level's procedure measured."""
+        return self._acting.findings() if self._acting else {}
 
     def next_segment(self) -> Segment | None:
         """Training up to the next evaluation, and that; None at the level's end."""
@@ -171,7 +213,10 @@ class LevelRun:
         )
 
     def note(self, outcome: Outcome) -> Evaluation:
-        """The segment asked for is done. Raises DivergedError when a loss is no finite number."""
+        """The segment asked for is done; a procedure may act on it.
+
+        Raises DivergedError when a loss is no finite number.
+        """
         self.step = self._stops.pop(0)
         self.seconds += outcome.seconds
         train, val, test = outcome.metrics
@@ -182,9 +227,19 @@ class LevelRun:
                     f"diverged; try a train.lr below {self.trainer.config.lr:g}"
                 )
         evaluation = Evaluation(
-            self.step, train.loss, train.accuracy, val.loss, val.accuracy, test.loss, test.accuracy
+            self.step,
+            train.loss,
+            train.accuracy,
+            val.loss,
+            val.accuracy,
+            test.loss,
+            test.accuracy,
+            self.masks.weights_remaining,
         )
         self.evaluations.append(evaluation)
+        if self._acting and self.step in self._acting.steps:
+            self.masks = self._acting.act(self.step, self.masks)
+            self._stops.insert(0, self.step)
         return evaluation
 
     def checkpoint(self) -> Checkpoint:
@@ -197,4 +252,11 @@ class LevelRun:
             copy.deepcopy(self.optimizer.state_dict()),
             list(self.evaluations),
             self.seconds,
+            *(self._of_procedure(self._acting) if self._acting else ()),
         )
+
+    def _of_procedure(self, acting: Acting) -> tuple[State, State]:
+        """Copies of the masks and of what the procedure remembers."""
+        states = dict(self.masks), acting.state
+        masks, own = ({name: t.detach().cpu().clone() for name, t in s.items()} for s in states)
+        return masks, own

@@ -136,3 +136,12 @@ def test_nothing_is_said_of_networks_whose_paths_are_unknown(own):
         nn.Sequential(nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), nn.Flatten()),
     ):
         assert effective_density(model, Masks.ones(model), torch.zeros(1, 2)) is None
+
+
+def test_masked_norms_are_no_path_and_do_not_count():
+    """As where whole filters are pruned, with all that is theirs."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 1))
+    masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    masks["0.weight"][1], masks["1.weight"][1], masks["3.weight"][:, 1] = False, False, False
+    found = effective_density(model, Masks(masks), torch.zeros(1, 2))
+    assert found == {"0.weight": 0.5, "3.weight": 0.5, "all": 0.5}

@@ -164,3 +164,13 @@ def test_a_users_own_network_has_signals_too(own):
     assert found["gradient_norm"].keys() == {*masks, "all"}
     assert found["activation_variance"].keys() == masks.keys()
     assert all(value > 0 for value in found["activation_variance"].values())
+
+
+def test_a_masked_norm_takes_no_dead_units_from_its_layer():
+    """As where whole filters are pruned: batch norm's scales are masked, and stand in between."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
+    masks = {name: torch.ones_like(p, dtype=torch.bool) for name, p in model.named_parameters()}
+    examples = Examples(torch.randn(4, 2), torch.arange(4) % 2)
+    found = signals.signals_at_start(model, Masks(masks), examples)
+    assert set(found["start_dead_units"]) == {"0.weight", "all"}
+    assert set(found["activation_variance"]) == {"0.weight", "3.weight"}

@@ -163,7 +163,7 @@ BAD_ARGUMENTS = {
     "--inits kaiming_normal(mode=x)": "mode is 'x'; allowed: fan_in, fan_out, fan_avg",
     "--inits nowhere:f": "init is 'nowhere:f'; allowed: an importable module:function",
     "--inits tests.tiny:f": "init is 'tests.tiny:f'; allowed: an importable module:function",
-    "--model vgg": "model is 'vgg'; allowed: conv2, conv4, conv6, lenet_300_100, or module:fun",
+    "--model vgg": "model is 'vgg'; allowed: cifar_quick, conv2, conv4, conv6, lenet5,",
     "--model conv6(widht=2)": "model conv6's option is 'widht'; allowed: width, classes",
     "--model conv6(width=x)": "model is 'conv6(width=x)'; allowed: a network from (1, 4, 4) inputs",
     "--model conv6": "model is 'conv6'; allowed: a network from (1, 4, 4) inputs to 3 classes",

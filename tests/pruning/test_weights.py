@@ -263,7 +263,7 @@ def test_names_are_checked():
     weights = random_weights()
     keep = dict.fromkeys(weights, 1)
     with pytest.raises(
-        ConfigError, match="criterion is 'magnitud'; allowed: diff_sign, grasp, lamp, "
+        ConfigError, match="criterion is 'magnitud'; allowed: apoz, bn_scale, diff_sign, "
     ):
         prune(full(weights), weights, weights, keep, criterion="magnitud")
     with pytest.raises(ConfigError, match="scope is 'globally'; allowed: layer, global"):

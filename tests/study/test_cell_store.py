@@ -19,7 +19,10 @@ from lottery.training.level import Checkpoint, Evaluation, snapshot
 from lottery.training.segment import Metrics
 from tests import tiny
 
-EVALUATIONS = [Evaluation(8, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3), Evaluation(20, 1, 2, 3, 4, 5, 6)]
+EVALUATIONS = [
+    Evaluation(8, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.75),
+    Evaluation(20, 1, 2, 3, 4, 5, 6, 0.5),
+]
 
 
 @pytest.fixture
@@ -107,6 +110,23 @@ def test_masks_alone_can_be_read(store, level):
     assert same(dict(store.ticket(7)[0]), dict(level.masks))
     with pytest.raises(StoreError, match="no masks of level 8"):
         store.ticket(8)
+
+
+def test_a_point_carries_a_procedures_masks_and_state_and_older_points_have_none(store):
+    masks, state = {"w": torch.tensor([True, False])}, {"clusters": torch.arange(3)}
+    point = replace(checkpoint(), masks=masks, procedure=state)
+    store.save_checkpoint(lambda: point, must=True)
+    found = store.load_checkpoint()
+    assert same(found.masks, masks) and same(found.procedure, state)
+    values = {**vars(checkpoint()), "evaluations": [vars(e).copy() for e in EVALUATIONS]}
+    for since in ("masks", "procedure"):
+        del values[since]
+    for evaluation in values["evaluations"]:
+        del evaluation["weights_remaining"]
+    torch.save(values, store.folder / "checkpoint.pt")
+    older = store.load_checkpoint()
+    assert older.masks is None and older.procedure is None
+    assert [e.weights_remaining for e in older.evaluations] == [None, None]
 
 
 def test_only_kept_weights_take_room(store, level):

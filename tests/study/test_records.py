@@ -104,6 +104,13 @@ def test_a_first_linear_layer_tells_kept_weights_of_each_input(masks):
     assert second["outputs"] == 3
 
 
+def test_outputs_are_kept_that_keep_any_weight():
+    weight = torch.tensor([[True, False], [False, False], [True, True]])
+    masks = {"0.weight": weight, "0.bias": weight[:, 1]}
+    rows = layer_rows(level(masks, kinds=dict.fromkeys(masks, "linear")))
+    assert [row["kept_outputs"] for row in rows] == [2, 1]
+
+
 def test_a_first_convolution_has_no_inputs_to_tell_of():
     masks = {"conv.weight": torch.ones((4, 1, 3, 3), dtype=torch.bool)}
     (row,) = layer_rows(level(masks, kinds={"conv.weight": "conv"}))

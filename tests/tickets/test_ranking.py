@@ -13,7 +13,7 @@ from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.network import Network
 from lottery.pruning.schedule import PruneConfig, keep_counts
 from lottery.tickets import find_tickets
-from lottery.tickets.ranking import Ranking, balanced
+from lottery.tickets.ranking import balanced, make_ranking
 from lottery.training.level import snapshot
 
 
@@ -43,13 +43,13 @@ def test_every_image_of_a_class_has_the_same_chance_and_the_seed_decides():
 def ranked(monkeypatch):
     """Networks that were ranked: state, images and labels."""
     found = []
-    build = Network.__init__
 
-    def told(self, model, state, images, labels, masks=None):
-        found.append((state, images, labels))
-        build(self, model, state, images, labels, masks)
+    class Told(Network):
+        def __init__(self, model, state, images, labels, masks=None):
+            found.append((state, images, labels))
+            super().__init__(model, state, images, labels, masks)
 
-    monkeypatch.setattr(Network, "__init__", told)
+    monkeypatch.setattr("lottery.tickets.ranking.Network", Told)
     return found
 
 
@@ -94,7 +94,7 @@ def test_masks_at_initialisation_do_not_depend_on_training(plain, data, quick):
 
     model = initialise(plain(), "xavier_normal", 0)
     initial = snapshot(model)
-    ranking = Ranking(model, data, PruneConfig(), initial, 0)
+    ranking = make_ranking(model, data, PruneConfig(), initial, 0)
     images, labels = ranking._images()
     F.cross_entropy(model(images), labels).backward()
     names = list(prunable(model))

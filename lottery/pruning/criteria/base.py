@@ -2,6 +2,9 @@
 
 def movement(layer, context):
     return (layer.weight - layer.initial).abs()
+
+Scores of the weight's shape rank single weights. One score per filter or neuron, the first
+dimension of the weight, ranks filters: then whole filters are pruned.
 """
 
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
+from lottery.errors import ConfigError
 from lottery.pruning.network import Network
 from lottery.registry import Registry
 
@@ -36,4 +40,12 @@ class Context:
 
 
 Criterion = Callable[[Layer, Context], Tensor]
-"""Scores have the shape of the layer's weight."""
+"""Scores have the shape of the layer's weight, or are one per filter: (filters,)."""
+
+
+def ranked_network(criterion: object, context: Context) -> Network:
+    """The network that a criterion needs; ConfigError if it is given none."""
+    if context.network is None:
+        name = getattr(criterion, "__name__", "")
+        raise ConfigError("criterion", name, "others, unless a network is given to rank")
+    return context.network

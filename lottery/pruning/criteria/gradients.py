@@ -5,9 +5,7 @@ Their authors rank all layers together (`prune.scope: global`); the configuratio
 
 from torch import Tensor
 
-from lottery.errors import ConfigError
-from lottery.pruning.criteria.base import CRITERIA, Context, Layer
-from lottery.pruning.network import Network
+from lottery.pruning.criteria.base import CRITERIA, Context, Layer, ranked_network
 
 
 @CRITERIA.register
@@ -17,7 +15,7 @@ def snip(layer: Layer, context: Context) -> Tensor:
     With `prune.iterations` above 1 it is iterative SNIP (de Jorge et al. 2021, 2006.09081), whose
     pruned weights stay pruned.
     """
-    return (layer.weight * _network(snip, context).loss_gradient()[layer.name]).abs()
+    return (layer.weight * ranked_network(snip, context).loss_gradient()[layer.name]).abs()
 
 
 @CRITERIA.register
@@ -29,7 +27,7 @@ def grasp(layer: Layer, context: Context, temperature: float = 200.0) -> Tensor:
     removes the highest; here, as everywhere, the highest are kept. The sign matters: a weight that
     is large and negative goes first.
     """
-    return layer.weight * _network(grasp, context).hessian_gradient(temperature)[layer.name]
+    return layer.weight * ranked_network(grasp, context).hessian_gradient(temperature)[layer.name]
 
 
 @CRITERIA.register
@@ -39,12 +37,5 @@ def synflow(layer: Layer, context: Context) -> Tensor:
     R: sum of outputs of the network of absolute weights for an input of ones (`Network.flow`). The
     authors rank in 100 iterations (`prune.iterations: 100`): in one, whole layers are lost.
     """
-    gradient = _network(synflow, context).flow_gradient()[layer.name]
+    gradient = ranked_network(synflow, context).flow_gradient()[layer.name]
     return layer.weight.double().abs() * gradient
-
-
-def _network(criterion: object, context: Context) -> Network:
-    if context.network is None:
-        name = getattr(criterion, "__name__", "")
-        raise ConfigError("criterion", name, "others, unless a network is given to rank")
-    return context.network

@@ -1,0 +1,116 @@
+"""Units: the channels of a network that can only be removed together."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from lottery.errors import UsageError
+from lottery.pruning.channels.labels import NONE, Labels, channels_of, varying
+
+Axis = tuple[str, int]
+"""A dimension of a parameter or buffer, by its name in the state."""
+
+
+@dataclass(frozen=True)
+class ChannelGraph:
+    """The units of a network, numbered in the order in which its layers write them.
+
+    A unit is a set of channels that stand and fall together: a filter or neuron with its entries
+    of the batch norm, or those of several layers that write to one residual sum.
+    """
+
+    axes: Mapping[Axis, Tensor]
+    """Unit of each index along a dimension of a parameter or buffer, int64; -1: of none."""
+    written: Mapping[str, Tensor]
+    """Unit of each filter, by weight name: every convolution and linear layer in order of use."""
+    fixed: Tensor
+    """Units that are never removed, bool, shape (units,): the network's outputs, for one."""
+    reasons: Mapping[int, str]
+    """Why they are not, by unit."""
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return len(self.fixed)
+
+    @cached_property
+    def homes(self) -> dict[str, Tensor]:
+        """Units that can be removed, each under the first layer that writes it, by weight name."""
+        taken = self.fixed.clone()
+        homes = {}
+        for name, units in self.written.items():
+            own = units[units != NONE].unique()
+            homes[name] = own[~taken[own]]
+            taken[own] = True
+        return homes
+
+    def writers(self, units: Tensor) -> list[str]:
+        """Layers that write any of these units."""
+        return [
+            _layer(n)
+            for n, written in self.written.items()
+            if bool(torch.isin(written, units).any())
+        ]
+
+
+def resolve(
+    labels: Labels,
+    axes: Mapping[Axis, Tensor],
+    written: Mapping[str, Tensor],
+    scattered: Mapping[str, Tensor],
+) -> ChannelGraph:
+    """The graph of labels that were tied. Labels that no layer writes become units of none.
+
+    scattered: labels of every element of parameters outside layers. Raises UsageError where labels
+    that cannot be removed are not fixed.
+    """
+    component = torch.cat([labels.components(), torch.tensor([NONE])])  # [-1] is the label -1's
+    units = torch.full((labels.count + 1,), NONE)  # by component
+    count = 0
+    for own in written.values():
+        for number in component[own[own != NONE]].tolist():
+            if units[number] == NONE:
+                units[number], count = count, count + 1
+
+    def unit(of: Tensor) -> Tensor:
+        return units[component[of]]
+
+    reasons: dict[int, str] = {}
+    for fixed, reason in labels.fixed:
+        reasons = dict.fromkeys(_numbers(unit(fixed)), reason) | reasons
+    found_axes = {axis: unit(of) for axis, of in axes.items()}
+    for name, of in scattered.items():
+        dims = varying(unit(of))
+        if len(dims) == 1:
+            found_axes[name, dims[0]] = channels_of(unit(of))
+        else:
+            labels.refuse(of, f"{name} meets them along several dimensions")
+    graph = ChannelGraph(
+        axes=found_axes,
+        written={name: unit(of) for name, of in written.items()},
+        fixed=torch.zeros(count, dtype=torch.bool).index_fill_(
+            0, torch.tensor(list(reasons), dtype=torch.int64), True
+        ),
+        reasons=reasons,
+    )
+    for refused, problem in labels.refused:
+        found = torch.tensor(_numbers(unit(refused)), dtype=torch.int64)
+        free = found[~graph.fixed[found]]
+        if len(free):
+            layers = graph.writers(free)
+            raise UsageError(
+                f"filters of {', '.join(layers)} cannot be removed: {problem}; "
+                f"or keep all of them: fixed={layers}"
+            )
+    return graph
+
+
+def _numbers(units: Tensor) -> Iterable[int]:
+    return units[units != NONE].unique().tolist()
+
+
+def _layer(weight: str) -> str:
+    return weight.rpartition(".")[0] or weight

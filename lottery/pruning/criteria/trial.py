@@ -1,0 +1,36 @@
+"""Trying a criterion on a small layer: whether it works, and what it ranks."""
+
+import torch
+from torch import Tensor, nn
+
+from lottery.errors import ConfigError
+from lottery.pruning.criteria.base import CRITERIA, Context, Criterion, Layer
+from lottery.pruning.network import Network
+
+SIDE, IMAGES = 4, 40
+
+
+def trial(criterion: str | Criterion) -> Tensor:
+    """Scores of the weight of a linear layer of 4 neurons and 4 inputs, followed by batch norm.
+
+    (4, 4), or (4,) if it ranks filters. Weights are random and untrained. Raises what the criterion
+    raises, and ConfigError for scores of another shape.
+    """
+    chance = torch.Generator().manual_seed(0)
+    model = nn.Sequential(
+        nn.utils.skip_init(nn.Linear, SIDE, SIDE, bias=False), nn.BatchNorm1d(SIDE)
+    )
+    weight = torch.randn(SIDE, SIDE, generator=chance)
+    state = model.state_dict() | {"0.weight": weight}
+    images, labels = torch.rand(IMAGES, SIDE, generator=chance), torch.arange(IMAGES) % SIDE
+    context = Context(chance, Network(model, state, images, labels))
+    scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, weight), context)
+    if scores.shape not in (weight.shape, weight.shape[:1]):
+        allowed = f"one whose scores have the shape of the weight, or (filters,): {scores.shape}"
+        raise ConfigError("prune.criterion", str(criterion), allowed)
+    return scores
+
+
+def ranks_filters(criterion: str | Criterion) -> bool:
+    """Whether a criterion scores whole filters, and not single weights."""
+    return trial(criterion).dim() == 1
