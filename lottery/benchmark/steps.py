@@ -73,7 +73,8 @@ def segment(config: StudyConfig, data: Splits, case: Case, seed: int, steps: int
     masks = masks_at(model, case.density, config.prune)
     optimizer = make_optimizer(model, config.train)
     masks.apply(model, optimizer)
-    batches = Batches(data.train, config.train.batch_size, seed=seed)
+    augmentation = config.train.augmentation
+    batches = Batches(data.train, config.train.batch_size, seed=seed, augmentation=augmentation)
     rate = LearningRate(config.train, batches.steps_per_epoch)
     return Segment(
         *(case.engine, model, masks, optimizer, batches, rate, 0, steps),

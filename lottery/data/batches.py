@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lottery.data.augmentation import Augmentation, augment, draw
 from lottery.data.images import Examples
 from lottery.errors import ConfigError
 from lottery.seeds import generator
@@ -13,9 +14,10 @@ from lottery.seeds import generator
 class Batches:
     """The order in which training sees its examples: each epoch is one fresh permutation.
 
-    The permutation of an epoch follows from (seed, level, epoch) alone, so the batch of any step
-    can be had without those before it. The examples left over when the batch size does not divide
-    their number sit an epoch out (others the next time), which makes all steps alike.
+    The permutation of an epoch, and how each of its images is changed, follow from (seed, level,
+    epoch) alone, so the batch of any step can be had without those before it. The examples left
+    over when the batch size does not divide their number sit an epoch out (others the next time),
+    which makes all steps alike.
 
     >>> from lottery.data.images import Examples
     >>> examples = Examples(torch.rand(10, 4), torch.arange(10))
@@ -23,41 +25,68 @@ class Batches:
     [4, 4, 4]
     """
 
-    def __init__(self, examples: Examples, batch_size: int, *, seed: int, level: int = 0) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        batch_size: int,
+        *,
+        seed: int,
+        level: int = 0,
+        augmentation: Augmentation = "none",
+    ) -> None:
+        """augmentation: "flip_shift" mirrors and moves every image anew; see `augment`."""
         if not 1 <= batch_size <= len(examples):
             raise ConfigError("train.batch_size", batch_size, f"1 to {len(examples)}")
+        shown = examples.batch(slice(0, 1))[0].shape[1:]
+        if augmentation != "none" and len(shown) != 3:
+            allowed = f"none with inputs of shape {tuple(shown)}, which are no images"
+            raise ConfigError("train.augmentation", augmentation, allowed)
         self.examples = examples
         self.batch_size = batch_size
         self.seed = seed
         self.level = level
-        self._latest: tuple[int, Tensor] | None = None  # epoch and its order
+        self.augmentation = augmentation
+        self._latest: tuple[int, Tensor, Tensor] | None = None  # epoch and what is drawn for it
         self.steps_per_epoch = len(examples) // batch_size
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Input and labels of steps start to stop - 1, counted from the level's first step as 0."""
-        for part in self._parts(start, stop):
-            for index in part.unbind():
-                yield self.examples.batch(index)
+        for indices, choices in self._parts(start, stop):
+            for index, choice in zip(indices.unbind(), choices.unbind(), strict=True):
+                images, labels = self.examples.batch(index)
+                yield augment(images, choice), labels
 
-    def indices(self, start: int, stop: int) -> Tensor:
-        """Which examples those steps see: int64, steps × batch size, on the examples' device."""
-        empty = torch.empty((0, self.batch_size), dtype=torch.int64)
-        parts = [empty.to(self.examples.labels.device), *self._parts(start, stop)]
-        return torch.cat(parts)
+    def drawn(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Which examples those steps see, and the choices of how each is changed.
 
-    def _parts(self, start: int, stop: int) -> Iterator[Tensor]:
-        """The indices, epoch by epoch."""
-        while start < stop:
+        On the examples' device: int64, steps × batch size, and uint8, steps × batch size × numbers
+        per choice, of which there are none without augmentation.
+        """
+        indices, choices = zip(*self._parts(start, stop), strict=True)
+        return torch.cat(indices), torch.cat(choices)
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same epoch by epoch; for no steps, one empty part."""
+        while True:
             epoch, first = divmod(start, self.steps_per_epoch)
             last = min(self.steps_per_epoch, first + stop - start)
-            order = self._order(epoch)[first * self.batch_size : last * self.batch_size]
-            yield order.view(-1, self.batch_size)
+            order, choices = self._epoch(epoch)
+            part = slice(first * self.batch_size, last * self.batch_size)
+            yield (
+                order[part].view(-1, self.batch_size),
+                choices[part].view(last - first, self.batch_size, choices.shape[1]),
+            )
             start += last - first
+            if start == stop:
+                return
 
-    def _order(self, epoch: int) -> Tensor:
-        """Indices of the epoch, drawn on CPU so that every device sees the same order."""
+    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """Order and choices of an epoch, drawn on CPU so that every device sees the same."""
         if self._latest is None or self._latest[0] != epoch:
+            total, device = len(self.examples), self.examples.labels.device
             chance = generator(self.seed, "data", self.level, epoch)
-            order = torch.randperm(len(self.examples), generator=chance)
-            self._latest = epoch, order.to(self.examples.labels.device)
-        return self._latest[1]
+            order = torch.randperm(total, generator=chance)
+            chance = generator(self.seed, "augmentation", self.level, epoch)
+            choices = draw(self.augmentation, total, chance)
+            self._latest = epoch, order.to(device), choices.to(device)
+        return self._latest[1:]

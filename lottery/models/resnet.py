@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lottery.errors import ConfigError
+from lottery.models.selective import SelectiveAddition
 from lottery.models.widths import scaled
 
 Block = Callable[[int, int, int], nn.Module]
@@ -97,6 +98,7 @@ class BasicBlock(nn.Module):
         self.relu1 = nn.ReLU()
         self.conv2 = _conv(outputs, outputs)
         self.norm2 = nn.BatchNorm2d(outputs)
+        self.add = SelectiveAddition()
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ class BasicBlock(nn.Module):
             x = x[:, :, :: self.stride, :: self.stride]
         if self.extra:
             x = F.pad(x, (0, 0, 0, 0, 0, self.extra))
-        return self.relu2(x + change)
+        return self.relu2(self.add(x, change))
 
 
 class WideBlock(nn.Module):
@@ -125,9 +127,10 @@ class WideBlock(nn.Module):
         self.conv2 = _conv(outputs, outputs)
         same = inputs == outputs and stride == 1
         self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.add = SelectiveAddition()
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs, side, side) -> (batch, outputs, side / stride, side / stride)."""
         active = self.relu1(self.norm1(x))
         change = self.conv2(self.relu2(self.norm2(self.conv1(active))))
-        return (x if self.shortcut is None else self.shortcut(active)) + change
+        return self.add(x if self.shortcut is None else self.shortcut(active), change)

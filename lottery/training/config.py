@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from lottery.data.augmentation import Augmentation
 from lottery.errors import ConfigError, check_choices
 
 
@@ -41,6 +42,9 @@ class TrainConfig:
     momentum: float = 0.0
     """Momentum of SGD."""
 
+    nesterov: bool = False
+    """Nesterov's form of SGD's momentum."""
+
     weight_decay: float = 0.0
     """L2 penalty on all parameters, coupled as in torch.optim.Adam and SGD."""
 
@@ -65,6 +69,10 @@ class TrainConfig:
     """Length between evaluations on validation and test data; also evaluated at the level's end.
     Dropout's randomness is drawn anew at each."""
 
+    augmentation: Augmentation = "none"
+    """flip_shift: each time an image is seen it is mirrored or not, and moved by up to 4 pixels in
+    both directions with black behind it, at random. The same for all schemes under one seed."""
+
     data_order: Literal["fresh", "same"] = "fresh"
     """Whether every level sees new shuffles of the data, or each level the same ones. Schemes and
     branches under one seed always share theirs."""
@@ -79,6 +87,7 @@ class TrainConfig:
         check("lr", math.isfinite(self.lr) and self.lr > 0, "a number above 0")
         check("momentum", 0 <= self.momentum < 1, "at least 0 below 1")
         check("momentum", self.momentum == 0 or self.optimizer == "sgd", "0 with optimizer adam")
+        check("nesterov", not self.nesterov or self.momentum > 0, "false without momentum")
         check("weight_decay", self.weight_decay >= 0, "at least 0")
         check("lr_gamma", 0 < self.lr_gamma <= 1, "above 0, at most 1")
         check(

@@ -77,11 +77,21 @@ class LevelTrainer:
     engine: str = "auto"
     """As configured: "auto" is decided at each level."""
     order_seed: int | None = None
-    """Decides the order of batches in place of `seed`, and nothing else."""
+    """Decides the order of images and how they are augmented in place of `seed`; nothing else."""
 
     def __post_init__(self) -> None:
-        """Refuse an impossible batch size before any length is counted in epochs of it."""
-        Batches(self.data.train, self.config.batch_size, seed=self.seed)
+        """Refuse impossible batches before any length is counted in epochs of them."""
+        self.batches(0)
+
+    def batches(self, level: int) -> Batches:
+        """What training at a level sees."""
+        return Batches(
+            self.data.train,
+            self.config.batch_size,
+            seed=self.seed if self.order_seed is None else self.order_seed,
+            level=level if self.config.data_order == "fresh" else 0,
+            augmentation=self.config.augmentation,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -144,12 +154,7 @@ class LevelRun:
         self.engine = choose_engine(
             trainer.engine, model, masks, config, few, procedure=during is not None
         )
-        self._batches = Batches(
-            trainer.data.train,
-            config.batch_size,
-            seed=trainer.seed if trainer.order_seed is None else trainer.order_seed,
-            level=self.level if config.data_order == "fresh" else 0,
-        )
+        self._batches = trainer.batches(self.level)
         self._schedule: Callable[[int], float] = LearningRate(config, trainer.steps_per_epoch)
         if hold_rate:
             last_rate = self._schedule(trainer.last_step - 1)

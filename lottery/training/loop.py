@@ -18,7 +18,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     parameters = list(model.parameters())
     lr, decay = config.lr, config.weight_decay
     if config.optimizer == "sgd":
-        return SGD(parameters, lr, config.momentum, weight_decay=decay, fused=True)
+        momentum, nesterov = config.momentum, config.nesterov
+        return SGD(parameters, lr, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
     return Adam(parameters, lr, weight_decay=decay, fused=True)
 
 

@@ -101,7 +101,7 @@ def form(segment: Segment) -> Hashable:
         tuple(segment.masks),
         type(optimizer),
         settings,
-        batches.batch_size,
+        (batches.batch_size, batches.augmentation),
         (len(train), tuple(train.images.shape[1:]), train.images.dtype),
         segment.precision,
     )

@@ -6,6 +6,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from lottery.data.augmentation import augment
 from lottery.data.images import Examples, as_input
 from lottery.training.segment import Segment
 
@@ -40,8 +41,10 @@ class StackedBatches:
         self._held: list[ref[Examples]] = []
         self._images = examples.images.new_zeros((sets * len(examples), *examples.images.shape[1:]))
         self._labels = examples.labels.new_zeros(sets * len(examples))
+        order, choices = batches[0].drawn(0, 0)
         width = replicas * batches[0].batch_size
-        self._order = torch.zeros((WINDOW, width), dtype=torch.int64, device=device)
+        self._order = order.new_zeros((WINDOW, width))
+        self._choices = choices.new_zeros((WINDOW, width, choices.shape[2]))
         self._rates = torch.zeros(WINDOW, device=device)
         self._at = torch.zeros(1, dtype=torch.int64, device=device)
         self.rate = torch.zeros((), device=device)
@@ -51,9 +54,10 @@ class StackedBatches:
         """Lay out the steps of segments, a window at a time; the number of steps in each."""
         self._hold(segments)
         rates = on_device(segments[0].rates, self._device)
-        for first, order in self._orders(segments):
+        for first, order, choices in self._drawn(segments):
             steps = len(order)
             self._order[:steps] = order
+            self._choices[:steps] = choices
             self._rates[:steps] = rates[first : first + steps]
             self._at.zero_()
             yield steps
@@ -64,9 +68,10 @@ class StackedBatches:
         All on the device, so that a captured call moves on by itself.
         """
         index = self._order.index_select(0, self._at).flatten()
+        choices = self._choices.index_select(0, self._at).flatten(0, 1)
         torch.index_select(self._rates, 0, self._at, out=self.rate.view(1))
         self._at.add_(1)
-        images = as_input(self._images.index_select(0, index))
+        images = augment(as_input(self._images.index_select(0, index)), choices)
         labels = self._labels.index_select(0, index)
         return images.unflatten(0, (self._replicas, -1)), labels.view(self._replicas, -1)
 
@@ -82,21 +87,25 @@ class StackedBatches:
             labels.copy_(examples.labels)
         self._held = [ref(examples) for examples in held]
 
-    def _orders(self, segments: Sequence[Segment]) -> Iterator[tuple[int, Tensor]]:
-        """Each window's first step, and where the images of its steps are: steps × all images."""
+    def _drawn(self, segments: Sequence[Segment]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Each window's first step; where the images of its steps are (steps × all images), and
+        the choices of how they are changed.
+        """
         start, stop = segments[0].start, segments[0].stop
         held, which = distinct([segment.batches.examples for segment in segments])
-        orders: dict[Hashable, Tensor] = {}
+        drawn: dict[Hashable, tuple[Tensor, Tensor]] = {}
         addresses = []
         for segment in segments:
             address = segment.batches.seed, segment.batches.level
             addresses.append(address)
-            if address not in orders:
-                orders[address] = segment.batches.indices(start, stop)
-        known = list(orders)
+            if address not in drawn:
+                drawn[address] = segment.batches.drawn(start, stop)
+        known = list(drawn)
         chosen = on_device([known.index(address) for address in addresses], self._device)
         offsets = on_device(which, self._device)[:, None, None] * len(held[0])
-        together = torch.stack(list(orders.values()))
+        orders, choices = (torch.stack(of_each) for of_each in zip(*drawn.values(), strict=True))
         for first in range(0, stop - start, WINDOW):
-            window = together[:, first : first + WINDOW].index_select(0, chosen) + offsets
-            yield first, window.transpose(0, 1).flatten(1)
+            window = slice(first, first + WINDOW)
+            order = orders[:, window].index_select(0, chosen) + offsets
+            choice = choices[:, window].index_select(0, chosen)
+            yield first, order.transpose(0, 1).flatten(1), choice.transpose(0, 1).flatten(1, 2)

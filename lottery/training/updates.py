@@ -61,7 +61,7 @@ def make_update(
             momentum=momentum,
             lr=rate,
             dampening=0.0,
-            nesterov=False,
+            nesterov=settings["nesterov"],
             maximize=False,
         )
     raise TypeError(f"no update for {type(optimizer).__name__}")

@@ -4,18 +4,20 @@ import copy
 import dataclasses
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from lottery.data.images import Examples, Splits
+from lottery.data.images import Examples, Splits, split
 from lottery.errors import DivergedError
 from lottery.init import initialise
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.level import Checkpoint, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import evaluate, make_optimizer
+from tests import tiny
 from tests.segments import checkpoints
 
 
@@ -75,6 +77,17 @@ def test_training_from_any_checkpoint_ends_as_if_never_interrupted(
         assert [p.step for p in rest] == [4, 8, 12, 16, 18][index + 1 :]
         for one, other in zip(rest, whole[index + 1 :], strict=True):
             assert_same(one, other)
+
+
+def test_augmented_images_are_the_same_after_an_interruption():
+    data = split(tiny.images(Path()), 50, seed=0)
+    config = TrainConfig(duration="2ep", batch_size=30, eval_every="3it", augmentation="flip_shift")
+    whole = train(tiny.conv_net(), data, config, level=1)
+    for point in whole[:-1]:
+        assert_same(train(tiny.conv_net(), data, config, begin=point)[-1], whole[-1])
+    plain = dataclasses.replace(config, augmentation="none")
+    changed = train(tiny.conv_net(), data, plain, level=1)[-1].model["0.weight"]
+    assert not torch.equal(changed, whole[-1].model["0.weight"])
 
 
 def test_checkpoints_are_copies_that_training_does_not_reach(noisy, data, quick):

@@ -22,6 +22,7 @@ SETTINGS = [
     {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.1},
     {"optimizer": "sgd", "lr": 0.1},
     {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+    {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
 ]
 
 
@@ -40,7 +41,10 @@ def by_hand(model, settings, batches, rates):
             slope = parameter.grad + decay * weights[index]
             if settings["optimizer"] == "sgd":
                 first[index] = momentum * first[index] + slope
-                weights[index] = weights[index] - rates[step] * first[index]
+                ahead = (
+                    slope + momentum * first[index] if settings.get("nesterov") else first[index]
+                )
+                weights[index] = weights[index] - rates[step] * ahead
                 continue
             first[index] = 0.9 * first[index] + 0.1 * slope
             second[index] = 0.999 * second[index] + 0.001 * slope**2

@@ -26,6 +26,7 @@ SETTINGS = [
     {"optimizer": "adam", "lr": 0.01, "weight_decay": 0.01},
     {"optimizer": "sgd", "lr": 0.1},
     {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+    {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
 ]
 
 

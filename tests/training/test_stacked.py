@@ -31,6 +31,7 @@ SETTINGS = [
     {"lr": 0.01, "lr_schedule": "cosine", "warmup": "4it"},
     {"optimizer": "sgd", "lr": 0.1},
     {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+    {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
 ]
 
 
@@ -246,15 +247,26 @@ def test_an_evaluation_alone_changes_nothing(mode, data):
         assert whole.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3), None])
-def test_each_replica_sees_its_own_images_in_its_own_order_at_its_own_rate(shape, monkeypatch):
+@pytest.mark.parametrize(
+    ("shape", "augmentation"),
+    [
+        ((4, 4), "none"),
+        ((4, 4, 3), "none"),
+        (None, "none"),
+        ((4, 4), "flip_shift"),
+        ((4, 4, 3), "flip_shift"),
+    ],
+)
+def test_each_replica_sees_its_own_images_in_its_own_order_at_its_own_rate(
+    shape, augmentation, monkeypatch
+):
     """Over several windows and epochs; bit for bit what `Batches` gives."""
     monkeypatch.setattr(stacked_data, "WINDOW", 5)
     sets = [pixels(50, *shape or (4, 4), seed=seed) for seed in (0, 1)]
     if shape is None:  # images as they are, of whatever form
         sets = [Examples(some.images.double().flatten(1) / 7, some.labels) for some in sets]
     orders = [
-        Batches(sets[which], 8, seed=seed, level=level)
+        Batches(sets[which], 8, seed=seed, level=level, augmentation=augmentation)
         for which, seed, level in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 0), (1, 0, 1))
     ]
     rates = [0.01 * step for step in range(20)]
@@ -275,10 +287,10 @@ def test_each_replica_sees_its_own_images_in_its_own_order_at_its_own_rate(shape
     assert step == 16
 
 
-def test_the_indices_of_steps_are_those_of_their_batches():
+def test_what_is_drawn_for_steps_is_what_their_batches_show():
     data = Examples(torch.arange(50.0).unsqueeze(1), torch.arange(50))
     for start, stop in ((0, 0), (0, 1), (4, 15), (6, 12)):
-        indices = Batches(data, 8, seed=1).indices(start, stop)
+        indices, _ = Batches(data, 8, seed=1).drawn(start, stop)
         assert indices.shape == (stop - start, 8)
         batches = Batches(data, 8, seed=1).steps(start, stop)
         for index, (_, labels) in zip(indices, batches, strict=True):

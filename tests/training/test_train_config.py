@@ -81,6 +81,8 @@ def test_the_rate_is_the_configured_one():
         ({"batch_size": 0}, "train.batch_size is 0; allowed: at least 1"),
         ({"momentum": 1.0, "optimizer": "sgd"}, "train.momentum is 1.0"),
         ({"momentum": 0.9}, "train.momentum is 0.9; allowed: 0 with optimizer adam"),
+        ({"nesterov": True, "optimizer": "sgd"}, "train.nesterov is True; allowed: false without"),
+        ({"augmentation": "flip"}, "train.augmentation is 'flip'; allowed: none, flip_shift"),
         ({"weight_decay": -1e-4}, "train.weight_decay is -0.0001; allowed: at least 0"),
         ({"lr_gamma": 0.0}, "train.lr_gamma is 0.0"),
         ({"lr_schedule": "step"}, "train.lr_milestones is None; allowed: lengths with"),

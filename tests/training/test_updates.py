@@ -14,6 +14,7 @@ SETTINGS = [
     {"optimizer": "sgd"},
     {"optimizer": "sgd", "momentum": 0.9},
     {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+    {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
 ]
 
 

@@ -71,13 +71,16 @@ def _training(train: dict[str, Any], study: Study) -> str:
     name = {"adam": "Adam", "sgd": "SGD"}.get(train["optimizer"], train["optimizer"])
     text += f", {name} at learning rate {train['lr']:g}"
     if train.get("momentum"):
-        text += f", momentum {train['momentum']:g}"
+        kind = "Nesterov " if train.get("nesterov") else ""
+        text += f", {kind}momentum {train['momentum']:g}"
     if train.get("weight_decay"):
         text += f", weight decay {train['weight_decay']:g}"
     if train["lr_schedule"] != "constant":
         text += f", {train['lr_schedule']} schedule"
     if train.get("warmup", "0it") != "0it":
         text += f", warm-up over {_length(train['warmup'])}"
+    if train.get("augmentation", "none") != "none":
+        text += ", images mirrored and moved at random"
     if train.get("precision", "float32") != "float32":
         text += f", in {train['precision']}"
     return text
