@@ -8,6 +8,7 @@ for ticket in lottery.find_tickets(model, data, init="kaiming_uniform", seed=0, 
     print(ticket)
 """
 
+from lottery.costs import Cost, cost, latency
 from lottery.data.images import Dataset, Examples, Splits, load, split
 from lottery.diagnostics import DiagnosticsConfig
 from lottery.init import initialise
@@ -24,6 +25,7 @@ from lottery.training.config import TrainConfig
 
 __all__ = [
     "ChannelGraph",
+    "Cost",
     "Dataset",
     "DiagnosticsConfig",
     "Examples",
@@ -35,10 +37,12 @@ __all__ = [
     "Splits",
     "TrainConfig",
     "build",
+    "cost",
     "find_dense",
     "find_tickets",
     "initialise",
     "keep_counts",
+    "latency",
     "load",
     "prunable",
     "prune",

@@ -50,7 +50,11 @@ def none(shape: Sequence[int]) -> Tensor:
 def channels_of(value: Tensor) -> Tensor:
     """Labels along the channels, shape (channels,); (1,) where all elements have one label."""
     dims = varying(value)
-    return value.movedim(dims[0], 0).flatten(1)[:, 0] if dims else value.flatten()[:1]
+    return (
+        value.movedim(dims[0], 0).reshape(value.shape[dims[0]], -1)[:, 0]
+        if dims
+        else value.flatten()[:1]
+    )
 
 
 class Labels:
@@ -99,7 +103,7 @@ class Labels:
 
     def settle(self, labels: Tensor, dim: int) -> Tensor:
         """Tie labels over all other dimensions: one for each index of `dim`, shape (size,)."""
-        table = labels.movedim(dim, 0).flatten(1)
+        table = labels.movedim(dim, 0).reshape(labels.shape[dim], -1)
         channels = table[:, 0]
         if varying(labels) not in ([], [dim]):
             self.tie(channels[:, None], table)

@@ -36,7 +36,7 @@ class Layers:
         """A convolution or linear layer: reads its columns, writes its rows."""
         dim = call.input.dim() - (layer.weight.dim() - 1)
         read = self._channels(call, dim)
-        weight = self._name(call, layer, "weight")
+        weight = self._name(layer, "weight")
         groups = getattr(layer, "groups", 1)
         if groups == len(read) > 1:  # depthwise: each filter belongs to the channel it reads
             units = read.repeat_interleave(len(layer.weight) // groups)
@@ -51,7 +51,7 @@ class Layers:
                 self._labels.fix(units, reason)
         self._assign(weight, 0, units)
         if layer.bias is not None:
-            self._assign(self._name(call, layer, "bias"), 0, units)
+            self._assign(self._name(layer, "bias"), 0, units)
         if str(call.node.target) in self._fixed:
             self._labels.fix(units, f"{call.node.target} is listed as fixed")
         self.written[weight] = self.axes[weight, 0]
@@ -62,7 +62,7 @@ class Layers:
         channels = self._channels(call, min(1, call.input.dim() - 1))
         for name, tensor in [*layer.named_parameters(), *layer.named_buffers()]:
             if tensor.shape == channels.shape and len(channels) > 1:
-                self._assign(self._name(call, layer, name), 0, channels)
+                self._assign(self._name(layer, name), 0, channels)
         return call.input
 
     def across(self, call: Call) -> Tensor:
@@ -92,14 +92,20 @@ class Layers:
         if known is not units:  # used before, or shared with a layer that was
             self._labels.tie(known, units)
 
-    def _name(self, call: Call, layer: nn.Module, name: str) -> str:
-        tensor = getattr(layer, name)
-        if id(tensor) not in self._names:
-            raise UsageError(
-                f"{name} of {call} is not a parameter of its own (it is computed, by a "
-                "parametrization or torch.nn.utils.prune): make it permanent first"
-            )
-        return self._names[id(tensor)]
+    def _name(self, layer: nn.Module, name: str) -> str:
+        return self._names[id(getattr(layer, name))]
+
+
+def check_parameters(model: nn.Module) -> None:
+    """Raise UsageError where a layer's tensors are not parameters of its own, which can be cut."""
+    for path, layer in model.named_modules():
+        if isinstance(layer, (nn.Linear, _ConvNd, *PER_CHANNEL)):
+            for name in ("weight", "bias"):
+                if name in layer.__dict__ or name in getattr(layer, "parametrizations", ()):
+                    raise UsageError(
+                        f"{name} of {path} is computed (by a parametrization or "
+                        "torch.nn.utils.prune): make it permanent before removing filters"
+                    )
 
 
 def through(layers: Layers, labels: Labels, call: Call, layer: nn.Module) -> Tensor | None:

@@ -12,7 +12,7 @@ from lottery.errors import ConfigError, LotteryError, UsageError
 from lottery.pruning.channels.calls import Call, function_of, name_of
 from lottery.pruning.channels.graph import ChannelGraph, resolve
 from lottery.pruning.channels.labels import Labels, none
-from lottery.pruning.channels.layers import Layers, through
+from lottery.pruning.channels.layers import Layers, check_parameters, through
 from lottery.pruning.channels.operations import opaque, rule_for
 
 
@@ -29,6 +29,7 @@ def trace(
     in eval mode. Raises UsageError, naming node and layers, where the network cannot be followed.
     """
     inputs = example if isinstance(example, tuple) else (example,)
+    check_parameters(model)
     network = copy.deepcopy(model).eval()
     try:
         graph_module = fx.symbolic_trace(network)

@@ -1,0 +1,61 @@
+"""How long a network takes, measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lottery.benchmark.timing import Timing, clocked, round_robin
+from lottery.costs.mode import evaluating
+from lottery.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of a forward pass of one batch, in eval mode and without gradients."""
+
+    batch_size: int
+    seconds: Timing
+    """Median, quartiles and number of passes."""
+    device: str
+    threads: int
+    """Of PyTorch on the CPU."""
+
+    def __str__(self) -> str:
+        low, median, high = (
+            1e3 * value for value in (self.seconds.low, self.seconds.median, self.seconds.high)
+        )
+        place = f"{self.threads} threads" if self.device == "cpu" else self.device
+        return (
+            f"batch {self.batch_size}: {median:.3f} ms ({low:.3f} to {high:.3f}, "
+            f"n = {self.seconds.n}, {place})"
+        )
+
+
+def latency(
+    model: nn.Module, images: Tensor, batch_sizes: Sequence[int] = (1, 64), passes: int = 20
+) -> list[Latency]:
+    """Time the network on batches of these sizes, in turns, after two passes that do not count.
+
+    images: (batch, ...) on the model's device, repeated as often as a batch needs. To compare
+    networks, use one machine that does nothing else, and the same number of threads
+    (`torch.set_num_threads`).
+    """
+    if not len(images) or any(size < 1 for size in batch_sizes) or passes < 1:
+        asked = f"{len(images)} images, batches of {list(batch_sizes)}, {passes} passes"
+        raise ConfigError("latency", asked, "at least one of each")
+    kind = images.device.type
+    batches = {size: images[torch.arange(size) % len(images)] for size in batch_sizes}
+
+    def measure(size: int) -> float:
+        return clocked(lambda: model(batches[size]), kind)
+
+    with evaluating(model), torch.inference_mode():
+        for batch in batches.values():
+            model(batch)
+            model(batch)
+        found = round_robin({size: partial(measure, size) for size in batches}, passes)
+    threads = torch.get_num_threads()
+    return [Latency(size, seconds, kind, threads) for size, seconds in found.items()]
