@@ -3,10 +3,9 @@
 import copy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from lottery.costs import cost
 from lottery.pruning.channels import ChannelGraph
 from lottery.pruning.masks import Masks
 from lottery.pruning.shrink import shrink
@@ -25,8 +24,5 @@ class Size:
 def size_of(model: nn.Module, graph: ChannelGraph, masks: Masks, example: Tensor) -> Size:
     """The size that removing what masks prune leaves. example: one image as a batch."""
     small = shrink(copy.deepcopy(model), removed_units(graph, masks), graph).eval()
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        small(example)
-    parameters = sum(parameter.numel() for parameter in small.parameters())
-    return Size(parameters, counter.get_total_flops() // 2)
+    found = cost(small, example)
+    return Size(found.parameters, found.macs)
