@@ -304,6 +304,16 @@ def test_limits_name_what_the_tables_lack(tmp_path):
     folder = planted(tmp_path, missing=[("xavier_normal", 1)], draws={"ticket": 1}, levels=3)
     limits = section(compose(load(folder), []), "Limits")
     assert "1 of 16 tickets end before the last level: `xavier_normal-s1-ticket-0`" in limits
+    assert "failed in the first level" not in limits
+
+
+def test_limits_name_tickets_of_which_there_is_no_level(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=2)
+    table = pd.read_csv(folder / "levels.csv")
+    diverged = (table["init"] == "xavier_normal") & (table["seed"] > 1)
+    table[~diverged].to_csv(folder / "levels.csv", index=False)
+    limits = section(compose(load(folder), []), "Limits")
+    assert "Not run, or failed in the first level: Xavier normal (seeds 2, 3)." in limits
     assert "every 200 steps" in limits
     assert "5 possible values per level, too few for ratios" in limits
     assert "python experiments/run_grid.py conv6 --device cuda" in limits

@@ -1,6 +1,9 @@
 """What limits a study's answers, read off its tables, and how to make it again."""
 
+from itertools import product
+
 from lottery.analysis.endpoints import is_reduced, network
+from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report.document import duration, listed, number, plural, table
 from lottery.analysis.report.study import Study
 
@@ -17,6 +20,7 @@ def limits(study: Study) -> str:
         "data set and this training; they say nothing about others.",
         _evaluations(study),
         _unfinished(study),
+        _absent(study),
         _engines(study),
         f"The longest level has {steps:,} steps. A level this long decides what a ticket can "
         "reach; published figures with other lengths are compared with care.",
@@ -61,6 +65,25 @@ def _unfinished(study: Study) -> str:
         return ""
     named = listed(f"`{cell}`" for cell in short.index)
     return f"{len(short)} of {plural(len(counts), 'ticket')} end before the last level: {named}."
+
+
+def _absent(study: Study) -> str:
+    """Tickets that the configuration asks for and the tables have not a level of."""
+    tickets = study.levels[study.levels["branch"] == "ticket"]
+    there = set(zip(tickets["variant"], tickets["init"], tickets["seed"], strict=True))
+    names = study.config.get("variants") or ["base"]
+    inits, seeds = (study.config.get(setting, []) for setting in ("inits", "seeds"))
+    absent: dict[str, list[str]] = {}
+    for variant, init in product(names, inits):
+        lacking = [str(seed) for seed in seeds if (variant, init, seed) not in there]
+        if lacking:
+            where = f" of `{variant}`" if study.config.get("variants") else ""
+            text = f"{scheme_name(init)} (seed{'s' * (len(lacking) > 1)} {', '.join(lacking)})"
+            absent.setdefault(where, []).append(text)
+    if not absent:
+        return ""
+    named = "; ".join(f"{listed(texts)}{where}" for where, texts in absent.items())
+    return f"Not run, or failed in the first level: {named}."
 
 
 def _engines(study: Study) -> str:
