@@ -205,7 +205,7 @@ def test_a_ticket_of_weights_has_no_smaller_size(noisy, data, quick):
 
 
 def test_filters_are_not_rescaled_by_the_density_of_layers(noisy, data, quick):
-    """Which counts rows that are gone: what is left would be scaled for fewer inputs than it has."""
+    """It counts rows that are gone: the others would be scaled for too few inputs."""
     with pytest.raises(ConfigError, match=r"rewind.rescale is 'layer'; allowed: unit, which"):
         tickets(noisy(), data, quick, rewind=RewindConfig(rescale="layer"))
 
