@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from lottery.errors import ConfigError
 from lottery.pruning.cut import Keep, cut, kept, update_sizes
-from lottery.pruning.shrinkage import factors, group_norms, relative_threshold
+from lottery.pruning.shrinkage import factors, group_norms, relative_threshold, scale
 
 __all__ = [
     "absolute_reduce",
@@ -46,9 +46,9 @@ def absolute_reduce(weights: Tensor, threshold: float, norm: Tensor) -> Tensor:
         raise ConfigError("threshold", threshold, "a number of at least 0")
     if norm.shape != weights.shape[:1]:
         raise ConfigError("norm's shape", tuple(norm.shape), f"{(len(weights),)}, one per neuron")
-    scale = factors(norm.double(), threshold)
-    weights.mul_(scale.to(weights.dtype).view(-1, *[1] * (weights.dim() - 1)))
-    return scale.nonzero().squeeze(1)
+    left = factors(norm.double(), threshold)
+    scale(weights, left)
+    return left.nonzero().squeeze(1)
 
 
 def relative_reduce(weights: Tensor, threshold_ratio: float, norm: Tensor) -> Tensor:

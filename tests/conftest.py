@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor, nn
 
 from lottery.data.images import Examples, Splits
@@ -22,6 +23,10 @@ from lottery.training.loop import run_reference
 
 # A shell starts jobs in the background with Ctrl-C ignored, which what tests start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
+"""An example may take long on a machine that does something else."""
 
 torch.set_num_threads(1)
 """On tiny tensors more threads only wait for each other."""

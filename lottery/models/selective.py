@@ -10,7 +10,8 @@ class SelectiveAddition(nn.Module):
     """x + change, where the change may have only some of x's channels; the others pass unchanged.
 
     So the last layer of a residual branch can lose filters although what it is added to keeps all
-    of its channels. At first it has them all, and is a plain sum.
+    of its channels. At first it has them all, and is a plain sum, whose terms `lottery.trace` ties;
+    after a cut, be it to all of them, `lottery.shrink` takes filters of the branch alone.
 
     >>> add = SelectiveAddition()
     >>> add.cut_change(torch.tensor([0, 2]), channels=3)

@@ -9,17 +9,6 @@ import torch
 from torch import Tensor
 
 
-def channel_groups(channels: int, unfold_factor: int = 1) -> Tensor:
-    """Which channel each input of a layer comes from, (channels · unfold_factor,), int64.
-
-    unfold_factor: inputs per channel: H·W behind a flatten of (C, H, W), r² behind PixelUnshuffle.
-
-    >>> channel_groups(2, 3)
-    tensor([0, 0, 0, 1, 1, 1])
-    """
-    return torch.arange(channels).repeat_interleave(unfold_factor)
-
-
 def group_norms(weight: Tensor, dim: int = 0, groups: Tensor | None = None) -> Tensor:
     """Euclidean (of filters, Frobenius) norm of each group of slices, float64.
 
@@ -49,16 +38,10 @@ def factors(norms: Tensor, threshold: float) -> Tensor:
     return torch.where(norms > threshold, 1 - threshold / norms, torch.zeros_like(norms))
 
 
-def shrunk(
-    weight: Tensor, threshold: float, dim: int = 0, groups: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The weights after one application, and the norm left of each group (0: it is gone).
-
-    threshold: τ, at least 0. dim, groups: as in `group_norms`. Nothing is changed in place.
-    """
-    norms = group_norms(weight, dim, groups)
-    by_group = factors(norms, threshold)
-    by_slice = by_group if groups is None else by_group[groups.to(weight.device)]
+@torch.no_grad()
+def scale(weight: Tensor, by: Tensor, dim: int = 0, groups: Tensor | None = None) -> None:
+    """Multiply the slices of each group by its factor, in place. dim, groups: see `group_norms`."""
+    by_slice = by if groups is None else by[groups.to(weight.device)]
     sizes = [1] * weight.dim()
     sizes[dim] = -1
-    return weight.detach() * by_slice.view(sizes).to(weight.dtype), norms * by_group
+    weight.mul_(by_slice.view(sizes).to(weight.dtype))

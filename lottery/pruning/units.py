@@ -75,7 +75,7 @@ def prune_units(
             for name, units in candidates.items():
                 count = counts[name]
                 if last:
-                    count = _rounded(count, len(units), multiple_of)
+                    count = _rounded(count, len(units), multiple_of, keep_at_least)
                 every = torch.ones(len(units), dtype=torch.bool)
                 found[units] = ~highest(scores[units], every, count, generator)
         removed = found
@@ -122,11 +122,10 @@ def _counts(
     return {name: int(part.sum()) for name, part in zip(candidates, parts, strict=True)}
 
 
-def _rounded(count: int, alive: int, multiple_of: int) -> int:
-    """The multiple next to `count`, not 0 and not above `alive`, unless that is less than one."""
-    most = alive // multiple_of * multiple_of
-    near = max((2 * count + multiple_of) // (2 * multiple_of), 1) * multiple_of
-    return min(near, most) or alive
+def _rounded(count: int, alive: int, multiple_of: int, least: int) -> int:
+    """The multiple next to `count` of those from `least` to `alive`; `alive` if there is none."""
+    multiples = (n for n in range(multiple_of, alive + 1, multiple_of) if n >= least)
+    return min(multiples, key=lambda n: (abs(n - count), -n), default=alive)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from lottery.errors import ConfigError, StoreError, check_choices
 from lottery.init import initialise
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig, ends_walk
+from lottery.pruning.units import check_criterion
 from lottery.registry import canonical
 from lottery.tickets.level import (
     Level,
@@ -90,6 +91,10 @@ def check_protocol(prune: PruneConfig, rewind: RewindConfig, train: TrainConfig)
         raise ConfigError("prune.at", prune.at, allowed)
     if prune.during != NONE and prune.at == "initial":
         raise ConfigError("prune.during", prune.during, f"{NONE}, unless prune.at is trained")
+    if rewind.rescale == "layer" and check_criterion(prune):
+        # A layer's density counts removed rows too, which are no outputs any more.
+        allowed = "unit, which does the same for layers of whole filters; or none, isometry"
+        raise ConfigError("rewind.rescale", rewind.rescale, allowed)
     procedure = resolve(prune.during)
     procedure.check(train, prune, weights_go_back=rewind.mode == "weights")
 

@@ -1,11 +1,14 @@
 """A residual branch with fewer channels adds what the full one would with the others at zero."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import lottery
 from lottery.errors import ConfigError
 from lottery.limutils import relative_reduce_layer, shrink_layer
 from lottery.models import build
@@ -99,3 +102,24 @@ def test_blocks_that_lose_output_filters_equal_the_full_ones_with_these_at_zero(
         shrink_layer(ours.conv2, keep_indexes_output=keep)
     assert total > 20
     torch.testing.assert_close(small(images), full(images), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ["resnet20(width=0.25)", "wide_resnet(10, 0.5)"])
+def test_removal_takes_filters_of_a_branch_and_leaves_the_sum_whole(spec):
+    full = filled(build(spec, seed=0))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    branches = [b for b in full.children() if isinstance(b, (BasicBlock, WideBlock))]
+    for block in branches:
+        block.add.cut_change(torch.arange(len(block.conv2.weight)), len(block.conv2.weight))
+    graph = lottery.trace(full, images[:1])
+    block = next(name for name, b in full.named_children() if b is branches[-1])
+    assert len(graph.homes[f"{block}.conv2.weight"]) == len(branches[-1].conv2.weight)
+    remove = lottery.prune_units(full, graph, 0.5, criterion="random_filters")
+    small = lottery.shrink(copy.deepcopy(full), remove, graph)
+    lottery.unit_masks(graph, full, remove).apply(full)
+    torch.testing.assert_close(small(images), full(images), atol=1e-5, rtol=1e-5)
+    left, again = ~remove, lottery.trace(small, images[:1])
+    name, last = f"{block}.conv2.weight", small.get_submodule(block)
+    assert last.add.kept.tolist() == left[graph.written[name]].nonzero().flatten().tolist()
+    assert len(again.homes[name]) == len(last.conv2.weight), "the smaller one cannot be cut again"

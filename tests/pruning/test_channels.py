@@ -25,6 +25,7 @@ class Net(nn.Module):
         self.gate = nn.Conv2d(4, 1, 1)
         self.norm = nn.LayerNorm(4)
         self.scale = nn.Parameter(torch.ones(4))
+        self.register_buffer("order", torch.arange(4))
         self.head = nn.Linear(head_inputs, 5)
         self.way = way
 
@@ -104,6 +105,21 @@ def test_concatenation_of_positions_ties_channels() -> None:
     net = Net(lambda net, x: pooled(net, torch.cat([net.a(x), net.b(net.a(x))], dim=3)))
     graph = trace(net, IMAGES)
     assert units(graph, "a") == units(graph, "b") == columns(graph, "head")
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        lambda x: x[..., 1::2, ::2],
+        lambda x: x[:, :4],
+        lambda x: x[:, :, [0, 2]],
+        lambda x: x[:, :, None, 1:].squeeze(2),
+    ],
+)
+def test_positions_may_be_selected_and_all_channels(positions: Callable[[Tensor], Tensor]) -> None:
+    graph = trace(Net(lambda net, x: pooled(net, positions(net.a(x)))), IMAGES)
+    assert units(graph, "a") == columns(graph, "head") == [0, 1, 2, 3]
+    assert not graph.fixed[:4].any()
 
 
 def test_pixel_shuffle_ties_the_channels_it_makes_one_of() -> None:
@@ -199,6 +215,9 @@ NOT_FOLLOWED = {
         lambda net, x: pooled(net, F.pad(net.a(x)[:, :2], (0, 0, 0, 0, 0, 2))),
         "by their number",
     ),
+    "other order": (lambda net, x: pooled(net, net.a(x)[:, [3, 2, 1, 0]]), "by their number"),
+    "all by name": (lambda net, x: pooled(net, net.a(x)[:, [0, 1, 2, 3]]), "by their number"),
+    "numbers of a buffer": (lambda net, x: pooled(net, net.a(x)[:, net.order]), "getitem"),
     "chunks": (lambda net, x: pooled(net, torch.cat(net.a(x).chunk(2, 1)[::-1], 1)), "chunk"),
     "product": (lambda net, x: net.head(net.a(x).flatten(2) @ torch.ones(16, 4)), "matmul"),
 }

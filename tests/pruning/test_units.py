@@ -154,6 +154,14 @@ def test_a_layer_of_less_than_one_multiple_stays_whole():
         assert all(count % 4 == 0 for count in counts[:2])
 
 
+@pytest.mark.parametrize(("least", "expected"), [(4, 4), (5, 8), (9, 10)])
+def test_rounding_keeps_what_a_layer_keeps_in_any_case(least, expected):
+    """Of 10 filters of which 2 were asked for."""
+    model, graph = of_norms(list(range(1, 11)))
+    removed = prune_units(model, graph, 0.2, multiple_of=4, keep_at_least=least)
+    assert len(kept(graph, removed)["0.weight"]) == expected
+
+
 def test_filters_that_stand_and_fall_together_have_the_sum_of_their_scores(residual):
     model, graph = residual
     with torch.no_grad():

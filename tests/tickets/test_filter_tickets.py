@@ -204,6 +204,12 @@ def test_a_ticket_of_weights_has_no_smaller_size(noisy, data, quick):
     assert tickets(noisy(), data, quick, levels=1, prune=PruneConfig())[1].size is None
 
 
+def test_filters_are_not_rescaled_by_the_density_of_layers(noisy, data, quick):
+    """It counts rows that are gone: the others would be scaled for too few inputs."""
+    with pytest.raises(ConfigError, match=r"rewind.rescale is 'layer'; allowed: unit, which"):
+        tickets(noisy(), data, quick, rewind=RewindConfig(rescale="layer"))
+
+
 def test_least_numbers_and_multiples_hold_at_every_level(noisy, data, quick):
     model = noisy()
     prune = PruneConfig(criterion="l2", linear_rate=0.4, keep_at_least=3, multiple_of=2)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from torch.fx import Node
+from torch.utils import _pytree as pytree
 
 from lottery.pruning.channels.calls import Call
 from lottery.pruning.channels.labels import (
@@ -79,11 +80,25 @@ def elementwise(labels: Labels, call: Call) -> Tensor:
 
 def move(labels: Labels, call: Call) -> Tensor:
     """Elements change places and channels stay whole: labels move along."""
-    moved = call.function(*call.args, **call.kwargs)
-    source = call.args[0] if call.module is None else None
-    if call.name == "getitem" and isinstance(source, Tensor):
-        selected, whole = channels_of(moved), channels_of(source)
-        if len(selected) != len(whole):
+    if call.name == "getitem" and isinstance(call.args[0], Tensor):
+        return index(labels, call)
+    return call.function(*call.args, **call.kwargs)
+
+
+def index(labels: Labels, call: Call) -> Tensor:
+    """`x[...]`: of positions it may take any; all channels, in their order and however many."""
+    source, where = call.args
+    if any(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(where)):
+        return opaque(labels, call)
+    moved = source[where]
+    for dim in varying(source):
+        try:
+            fewer = source.narrow(dim, 0, source.shape[dim] - 1)[where]
+            whole = torch.equal(channels_of(moved), channels_of(source))
+            whole &= torch.equal(channels_of(fewer), channels_of(source)[:-1])
+        except IndexError:  # it asks for a channel that may be gone
+            whole = False
+        if not whole:
             labels.refuse(source, f"{call} selects channels by their number")
             return none(call.out.shape)
     return moved
@@ -131,6 +146,19 @@ def concatenate(labels: Labels, call: Call) -> Tensor:
     if across:
         return spread(labels.settle(joined, across[0]), across[0], joined.shape)
     return joined
+
+
+def index_add(labels: Labels, call: Call) -> Tensor:
+    """A change of some channels, by their numbers: these go with the change, and x keeps all."""
+    value, dim = call.input, call.argument(1, "dim")
+    numbers = call.argument(2, "index")
+    change = call.argument(3, "tensor", call.kwargs.get("source"))
+    dim %= value.dim()
+    if not isinstance(numbers, Tensor) or varying(change) not in ([], [dim]):
+        return opaque(labels, call)
+    labels.fix(value, f"{call} counts on their number")
+    labels.tie(numbers, labels.settle(change, dim))
+    return value
 
 
 def pool(labels: Labels, call: Call) -> Tensor:
@@ -187,5 +215,6 @@ def rule_for(name: str) -> Rule:
         "pixelshuffle": pixel_shuffle,
         "cat": concatenate,
         "concat": concatenate,
+        "indexadd": index_add,
     }
     return special.get(name, opaque)

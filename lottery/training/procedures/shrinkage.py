@@ -15,7 +15,7 @@ from lottery.errors import ConfigError, UsageError
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import unit_masks
-from lottery.pruning.shrinkage import factors, group_norms, relative_threshold
+from lottery.pruning.shrinkage import factors, group_norms, relative_threshold, scale
 from lottery.pruning.units import removed_units
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import PROCEDURES, Procedure, Scene, check_filters
@@ -70,6 +70,15 @@ class Shrinkage(Procedure):
         check_filters("shrinkage", prune)
         check("group", self.group in ("output", "input"), "output, input")
 
+    def begin(self, scene: Scene, masks: Masks) -> State:
+        """Nothing to remember; some interval must end before the level's free end."""
+        if not self.steps(scene):
+            allowed = f"a length that ends in a level of {scene.last_step} steps"
+            if self._end(scene) < scene.last_step:
+                allowed += f" before the last {self.free}"
+            raise ConfigError("prune.during's every", self.every, allowed)
+        return {}
+
     def steps(self, scene: Scene) -> list[int]:
         """At the end of each interval, until the level's free end."""
         return [step for step in scene.every(self.every) if step <= self._end(scene)]
@@ -119,8 +128,6 @@ class Shrinkage(Procedure):
         tau = self.threshold or 0.0
         if self.ratio is not None and bool(free.any()):
             tau = relative_threshold(norms[:-1][free], self.ratio)
-        scale = torch.where(F.pad(free, (0, 1)), factors(norms, tau), 1.0)
-        sizes = [1] * weight.dim()
-        sizes[dim] = -1
-        weight.mul_(scale[groups].view(sizes))
-        return (norms * scale)[:-1]
+        by = torch.where(F.pad(free, (0, 1)), factors(norms, tau), 1.0)
+        scale(weight, by, dim, groups)
+        return (norms * by)[:-1]

@@ -18,7 +18,7 @@ from lottery.training.procedures.base import PROCEDURES, Procedure, Scene
 class Slimming(Procedure):
     """The subgradient of strength · Σ|γ| over all batch-norm scales γ, added at every step.
 
-    Liu et al. 2017 (1708.06519), eq. 1; to be followed by `criterion: batch_norm_scale`. It acts in
+    Liu et al. 2017 (1708.06519), eq. 1; to be followed by `criterion: bn_scale`. It acts in
     every level whose end is ranked: in all of them, or in level 0 alone if pruning is one-shot,
     where the levels after it fine-tune without it as in the paper.
     """

@@ -117,6 +117,14 @@ def test_the_levels_free_end_has_no_reductions():
     assert Shrinkage(ratio=0.1, every="1ep", free="1ep").steps(at) == [20, 30]
 
 
+@pytest.mark.parametrize("options", [{"every": "3ep"}, {"every": "1ep", "free": "15it"}])
+def test_a_level_too_short_for_any_reduction_is_refused(options):
+    """Of 20 steps, 10 an epoch: nothing would ever be shrunk, and no word of it said."""
+    named = rf"every is '{options['every']}'; allowed: a length that ends in a level of 20 steps"
+    with pytest.raises(ConfigError, match=named):
+        shrunk(network(), ratio=0.1, **options)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
