@@ -5,6 +5,8 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
+from scipy.stats import qmc
 
 from tests import tiny
 
@@ -97,3 +99,18 @@ def test_a_finished_study_is_not_run_again(run_filters, study):
     status, printed, error = run_filters(study, "--seeds", "0")
     assert (status, error) == (0, "3 of 3 cells were finished before\n")
     assert "0 cells computed now" in printed
+
+
+def test_the_factorial_is_the_design_that_its_file_says():
+    """50 points of Sobol's sequence: E and I in steps, P a ratio; all of them differ."""
+    study = yaml.safe_load((PLACE / "configs" / "lim-lenet5-factorial.yaml").read_text())
+    with pytest.warns(UserWarning, match="power of 2"):
+        points = qmc.Sobol(3, scramble=False).random(51)[1:]
+    points = qmc.scale(points, [1072, 0.15, 107], [4290, 0.25, 214])
+    assert len(study["variants"]) == 50
+    for (length, ratio, every), run in zip(points, study["variants"].values(), strict=True):
+        shrinkage = f"shrinkage(ratio={ratio:.4f}, every={round(every)}it, free=107it)"
+        assert run == {
+            "train": {"duration": f"{round(length)}it"},
+            "prune": {"during": shrinkage},
+        }
