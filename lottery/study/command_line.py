@@ -5,6 +5,7 @@ import json
 import re
 import textwrap
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -44,10 +45,17 @@ class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
-def study_parser(program: str, description: str, configs: Path, default: str) -> ArgumentParser:
+def study_parser(
+    program: str,
+    description: str,
+    configs: Path,
+    default: str,
+    families: Sequence[str] = ("",),
+) -> ArgumentParser:
     """A parser of STUDY and of every field of its configuration by dotted name.
 
-    configs: the folder of the shipped studies' YAML files; default: one of them.
+    configs: the folder of the shipped studies' YAML files; default: one of them. families: how the
+    names of those begin that help lists, by default all.
     """
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(
@@ -62,7 +70,7 @@ def study_parser(program: str, description: str, configs: Path, default: str) ->
         nargs="?",
         default=default,
         metavar="STUDY",
-        help=f"a path to a YAML file, or one of: {_shipped(configs)}",
+        help=f"a path to a YAML file, or one of: {_shipped(configs, families)}",
     )
     parser.add_argument("--config", action="config", help=SUPPRESS)
     parser.add_class_arguments(StudyConfig)
@@ -70,7 +78,7 @@ def study_parser(program: str, description: str, configs: Path, default: str) ->
 
 
 def parse_study(
-    parser: ArgumentParser, argv: list[str], configs: Path
+    parser: ArgumentParser, argv: list[str], configs: Path, families: Sequence[str] = ("",)
 ) -> tuple[Namespace, StudyConfig]:
     """Arguments and resolved configuration: the STUDY's file, with the flags on top of it.
 
@@ -81,7 +89,7 @@ def parse_study(
         study = parser.parse_args(argv).study
         path = Path(study) if study.endswith((".yaml", ".yml")) else configs / f"{study}.yaml"
         if not path.is_file():
-            allowed = f"a path to a YAML file, or one of: {_shipped(configs)}"
+            allowed = f"a path to a YAML file, or one of: {_shipped(configs, families)}"
             raise ConfigError("STUDY", study, allowed)
         check_file(path)
         arguments = parser.parse_args(["--name", path.stem, "--config", str(path), *argv])
@@ -95,8 +103,9 @@ def parse_study(
     return arguments, StudyConfig(**{name: values[name] for name in fields})
 
 
-def _shipped(configs: Path) -> str:
-    return ", ".join(sorted(path.stem for path in configs.glob("*.yaml")))
+def _shipped(configs: Path, families: Sequence[str]) -> str:
+    found = sorted(path.stem for path in configs.glob("*.yaml"))
+    return ", ".join(name for name in found if name.startswith(tuple(families)))
 
 
 def check_file(path: Path) -> None:

@@ -13,8 +13,12 @@ from lottery.data.images import Examples, split
 from lottery.data.sources import data_dir as default_data_dir
 from lottery.init import initialise
 from lottery.models import build
+from lottery.pruning.channels import trace
+from lottery.pruning.criteria.trial import ranks_filters
 from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.schedule import keep_counts
+from lottery.pruning.shrink import unit_masks
+from lottery.pruning.units import prune_units, unit_counts
 from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell, cells, once
@@ -22,9 +26,11 @@ from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import StudyStore
 from lottery.study.together import cells_together
+from lottery.tickets.ranking import example_of
 from lottery.training import engines
 from lottery.training.level import Checkpoint, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
+from lottery.training.procedures import NONE, During, resolve
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,15 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
         device = trainer.data.train.labels.device
         model = build(config.model).to(device)
         initialise(model, config.inits[0], config.seeds[0], examples=trainer.data.train)
-        biases = config.prune.biases
-        full, kinds = Masks.ones(model, biases), prunable(model, biases)
-        counts = keep_counts(full.sizes, kinds, config.prune, level, full.shapes)
-        masks = random_masks(model, counts, biases)
+        masks = _masks_at(config, trainer, model, level)
         optimizer = make_optimizer(model, config.train)
         masks.apply(model, optimizer)
-        run = LevelRun(trainer, model, masks, optimizer, Checkpoint(level, 0, 0, {}, {}))
-        whole = run.next_segment()
+        procedure, during = resolve(config.prune.during), None
+        if config.prune.during != NONE and procedure.acts_in(level, config.prune):
+            during = During(procedure, config.prune, lambda model: masks)
+        begin = Checkpoint(level, 0, 0, {}, {})
+        run = LevelRun(trainer, model, masks, optimizer, begin, during=during)
+        evaluations, whole = run.evaluations_left, run.next_segment()
         assert whole is not None  # a level has at least one step
 
         test = trainer.data.test
@@ -139,8 +146,21 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
         per_image = measure(0, some) / len(some)
     finally:
         torch.set_num_threads(threads)
-    images = trainer.evaluations * (len(trainer.data.test) + 2 * len(trainer.data.val))
+    images = evaluations * (len(trainer.data.test) + 2 * len(trainer.data.val))
     return trainer.last_step * per_step + (images + len(trainer.data.train)) * per_image
+
+
+def _masks_at(config: StudyConfig, trainer: LevelTrainer, model: nn.Module, level: int) -> Masks:
+    """Masks of a level by the configured rates, drawn at random; of whole filters where they go."""
+    biases = config.prune.biases
+    if not ranks_filters(config.prune.criterion):
+        full, kinds = Masks.ones(model, biases), prunable(model, biases)
+        counts = keep_counts(full.sizes, kinds, config.prune, level, full.shapes)
+        return random_masks(model, counts, biases)
+    graph = trace(model, example_of(trainer.data.train))
+    keep = unit_counts(model, graph, config.prune, level)
+    removed = prune_units(model, graph, keep, criterion="random_filters")
+    return unit_masks(graph, model, removed).to(trainer.data.train.labels.device)
 
 
 def random_masks(model: nn.Module, counts: Mapping[str, int], biases: bool = False) -> Masks:

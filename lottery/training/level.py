@@ -182,6 +182,11 @@ class LevelRun:
         return Acting(during.procedure, scene, self.masks, begin.procedure, self.step)
 
     @property
+    def evaluations_left(self) -> int:
+        """Evaluations to come: at their steps, and both before and after each action."""
+        return len(self._stops) + (len(self._acting.steps) if self._acting else 0)
+
+    @property
     def settled(self) -> bool:
         """Whether all that belongs to this step is done: else it is evaluated once more."""
         return self._stops[:1] != [self.step]

@@ -23,7 +23,7 @@ SHIPPED = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def program():
-    return runpy.run_path(str(tiny.RUN_GRID))
+    return runpy.run_path(str(tiny.RUN_GRID))["PROGRAM"]
 
 
 @pytest.fixture
@@ -39,11 +39,11 @@ def run_grid(program, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["experiments/run_grid.py"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("COLUMNS", "100")
-    program["main"].__globals__["console"]._width = 100
+    monkeypatch.setattr("lottery.study.program.console._width", 100)
 
     def run(*arguments, results=tmp_path / "results", workers=0):
         place = ["--results-dir", results, "--workers", workers]
-        status = program["main"]([str(a) for a in (*arguments, *place)])
+        status = program.main([str(a) for a in (*arguments, *place)])
         return status, *capsys.readouterr()
 
     return run
@@ -53,7 +53,7 @@ def run_grid(program, tmp_path, capsys, monkeypatch):
 def parsed(program):
     def parse(*arguments):
         argv = [str(argument) for argument in arguments]
-        return parse_study(program["make_parser"](), argv, tiny.ROOT / "experiments/configs")[1]
+        return parse_study(program.make_parser(), argv, tiny.ROOT / "experiments/configs")[1]
 
     return parse
 
@@ -121,7 +121,7 @@ def test_the_files_own_name_wins_over_its_file_name(parsed, study):
 def test_help_documents_every_field(program, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit) as leaving:
-        program["main"](["--help"])
+        program.main(["--help"])
     assert leaving.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for name in SETTINGS:

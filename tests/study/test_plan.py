@@ -5,6 +5,7 @@ import pytest
 
 from lottery.errors import ConfigError
 from lottery.study import ControlsConfig, cells, plan_study, run_study
+from lottery.training.segment import Outcome
 from tests import tiny
 
 
@@ -80,3 +81,27 @@ def test_a_stack_counts_as_so_many_cells_at_once_but_in_one_process_only(tmp_pat
     assert 0 < here.seconds < 60
     assert plan_study(config, results_dir=tmp_path, workers=2).workers == 2
     assert plan_study(replace(config, engine="auto"), results_dir=tmp_path, workers=0).workers == 1
+
+
+def test_time_counts_what_a_procedure_evaluates_and_runs_on_its_engine(tmp_path, monkeypatch):
+    """The action of every step is evaluated before and after; a run without it has one a level."""
+    timed = []
+
+    def run(segments):
+        timed.append((segments[0].engine, segments[0].masks.weights_remaining))
+        return [Outcome([], 1.0 if segments[0].stop == 0 else 1e-9)]
+
+    monkeypatch.setattr("lottery.study.plan.engines.run", run)
+    train = tiny.train(eval_every="20it")
+    settings = {"model": "tests.tiny:conv_net", "train": train, "levels": 1, "engine": "auto"}
+    prune = {"criterion": "l2", "conv_rate": 0.5, "iterative": False}
+    variants = {"hard": {"prune": prune}, "soft": {"prune": prune | {"during": "soft(every=1it)"}}}
+    seconds = {}
+    for name, changes in variants.items():
+        config = tiny.config(**settings, inits=["normal(0.3)"], seeds=[0], variants={name: changes})
+        seconds[name] = plan_study(config, results_dir=tmp_path, workers=1).seconds
+        parameters = 2 * (9 + 1 + 2 + 3 * 16) + 3
+        assert timed[-1] == ("reference", parameters / (4 * 60 + 3))
+    # Evaluated are 90 test, 50 validation and 50 training images, and at last all 150; each 1/90 s.
+    assert seconds["hard"] == pytest.approx(2 * (190 + 150) / 90, rel=1e-5)
+    assert seconds["soft"] == pytest.approx((2 * (190 + 150) + 39 * 190) / 90, rel=1e-5)

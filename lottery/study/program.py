@@ -1,0 +1,196 @@
+"""The command-line programs that run studies: parse, plan, run, and show what came out."""
+
+import logging
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from lottery.analysis.statistics import summary
+from lottery.errors import LotteryError, UsageError
+from lottery.study.command_line import parse_study, study_parser
+from lottery.study.config import BASE, StudyConfig
+from lottery.study.plan import Plan, plan_study
+from lottery.study.progress import clock
+from lottery.study.run import StudyResult, run_study
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that runs any study, and ships with some."""
+
+    name: str
+    """Of its file, for messages."""
+    description: str
+    configs: Path
+    """Folder of the shipped studies' YAML files."""
+    default: str
+    """The study that is run if none is named."""
+    families: Sequence[str] = ("",)
+    """How the names of the studies begin that help lists; by default it lists them all."""
+
+    def make_parser(self) -> ArgumentParser:
+        """Every field of a study's configuration, and how to run it."""
+        parser = study_parser(
+            self.name, self.description, self.configs, self.default, self.families
+        )
+        run = parser.add_argument_group("How to run")
+        run.add_argument(
+            "--workers",
+            type=int | None,
+            help="processes at once, one thread each; by default one per core; 0: in this process",
+        )
+        run.add_argument("--device", default="auto", help="auto, cpu or cuda")
+        run.add_argument(
+            "--executor",
+            default="local",
+            help="local, or ray: each cell on a cluster's next free node",
+        )
+        run.add_argument(
+            "--ray-address",
+            type=str | None,
+            help="Ray cluster: auto, or HOST:PORT of its head; by default one is started on this "
+            "machine",
+        )
+        run.add_argument(
+            "--results-dir",
+            default="results",
+            help="tables go to RESULTS_DIR/<study>/; a folder or a URL, such as s3://bucket/results",
+        )
+        run.add_argument(
+            "--data-dir", type=str | None, help="cached data sets; else $LOTTERY_DATA, else data/"
+        )
+        run.add_argument("--dry-run", action="store_true", help="only say what would be run, here")
+        run.add_argument("--fresh", action="store_true", help="discard the study's results first")
+        return parser
+
+    def main(self, argv: list[str]) -> int:
+        """Exit status: 0 all cells finished, 1 some failed, 2 bad arguments, 130 interrupted."""
+        logging.basicConfig(format="%(message)s", level=logging.WARNING)
+        logging.getLogger("lottery").setLevel(logging.INFO)
+        sys.path.append(str(Path.cwd()))  # where module:function of one's own may lie
+        try:
+            arguments, config = parse_study(self.make_parser(), argv, self.configs, self.families)
+            place = {
+                "results_dir": arguments.results_dir,
+                "data_dir": arguments.data_dir,
+                "workers": arguments.workers,
+                "device": arguments.device,
+            }
+            if arguments.dry_run:
+                show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
+                return 0
+            where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
+            result = run_study(config, fresh=arguments.fresh, **place, **where)
+        except UsageError as error:
+            return self._complain(str(error), 2)
+        except LotteryError as error:
+            return self._complain(str(error), 1)
+        except OSError as error:
+            return self._complain(f"{type(error).__name__}: {error}", 1)
+        except KeyboardInterrupt:
+            command = shlex.join(["python", sys.argv[0], *(a for a in argv if a != "--fresh")])
+            return self._complain(f"interrupted; to go on from here: {command}", 130)
+        show_result(config, result)
+        for cell, reason in result.failures.items():
+            self._complain(f"failed: {cell}: {reason}", 1)
+        return 1 if result.failures else 0
+
+    def _complain(self, message: str, status: int) -> int:
+        print(f"{self.name}: {message}", file=sys.stderr)
+        return status
+
+
+def show_plan(config: StudyConfig, plan: Plan) -> None:
+    """What a run would do."""
+    table = Table(title=f"{config.name}: {config.model} on {config.data}", title_justify="left")
+    table.add_column("branch")
+    table.add_column("cells", justify="right")
+    table.add_column("to run", justify="right")
+    for branch in dict.fromkeys(cell.branch for cell in plan.cells):
+        counts = [sum(c.branch == branch for c in part) for part in (plan.cells, plan.unfinished)]
+        table.add_row(branch, *map(str, counts))
+    console.print(table)
+    console.print(
+        f"{len(config.inits)} schemes: {', '.join(config.inits)}; seeds {config.seeds}\n"
+        + "".join(
+            f"{_heading(name)}levels 0 to {config.levels}, {steps:,} steps and "
+            f"{plan.evaluations_per_level[name]} evaluations each\n"
+            for name, steps in plan.steps_per_level.items()
+        )
+        + f"{plan.levels:,} levels to train: {plan.steps:,} steps, about "
+        f"{clock(plan.seconds)} with {plan.workers} at once",
+        markup=False,
+        highlight=False,
+    )
+
+
+def show_result(config: StudyConfig, result: StudyResult) -> None:
+    """Test accuracy of the tickets by scheme and what is left, and where everything is."""
+    for variant in config.variant_names if len(result.levels) else ():
+        means = summary(result.levels[result.levels["variant"] == variant])
+        tickets = means[means["branch"] == "ticket"]
+        if tickets.empty:
+            continue
+        same_n = tickets["n"].nunique() == 1
+        seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
+        table = Table(
+            title=f"{_heading(variant)}Test accuracy of tickets in %, mean ± half the 95 % "
+            f"interval over {seeds}",
+            title_justify="left",
+        )
+        sizes = _sizes(result.levels, variant)
+        left = ["weights\nremaining"] if sizes.empty else ["parameters\nleft", *sizes.columns]
+        for heading in (*left, *config.inits):
+            table.add_column(heading, justify="right", overflow="fold")
+        for level, rows in tickets.groupby("level"):
+            by_init = {row.init: row for row in rows.itertuples()}
+            cells = [_accuracy(by_init.get(init), same_n) for init in config.inits]
+            size = [] if sizes.empty else [f"{mean:,.0f}" for mean in sizes.loc[level]]
+            table.add_row(f"{rows['weights_remaining'].mean():.2%}", *size, *cells)
+        console.print(table)
+    folder = shlex.quote(str(result.folder))
+    study = shlex.quote(config.name)
+    text = f"{result.computed} cells computed now. Tables and manifest: {folder}"
+    if isinstance(result.folder, Path):
+        text += (
+            f"\nNext:  python experiments/make_figures.py {study}{_results_flag(result.folder)}\n"
+            f"       tensorboard --logdir {folder}/tensorboard"
+        )
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _sizes(levels: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """Mean parameters and MACs of tickets by level, where whole filters are pruned; else empty."""
+    columns = ["parameters", "macs"]
+    tickets = levels[(levels["variant"] == variant) & (levels["branch"] == "ticket")]
+    sizes = tickets.reindex(columns=["level", *columns])
+    sizes = sizes.apply(pd.to_numeric, errors="coerce").dropna()  # text, where some have none
+    return sizes.groupby("level")[columns].mean().rename(columns={"macs": "MACs"})
+
+
+def _heading(variant: str) -> str:
+    return "" if variant == BASE else f"{variant}: "
+
+
+def _accuracy(row: Any, same_n: bool) -> str:
+    if row is None:
+        return "–"
+    half = 100 * (row.high - row.mean)
+    interval = "" if math.isnan(half) else f" ± {half:.2f}"
+    return f"{100 * row.mean:.2f}{interval}" + ("" if same_n else f" ({row.n})")
+
+
+def _results_flag(folder: Path) -> str:
+    parent = str(folder.parent)
+    return "" if parent == "results" else f" --results-dir {shlex.quote(parent)}"
