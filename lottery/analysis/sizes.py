@@ -9,11 +9,18 @@ from lottery.analysis.endpoints import with_unpruned
 
 REMOVED = {"parameters": "parameters_removed", "macs": "macs_removed"}
 """Columns of `levels.csv`, and of `sizes` the share of each that is gone."""
+WEIGHTS, PARAMETERS = "weights remaining", "parameters left"
+"""What the column `weights_remaining` is, where single weights are pruned and where filters are."""
 
 
 def of_filters(levels: pd.DataFrame) -> bool:
     """Whether whole filters are pruned, so that weights remaining are all parameters left."""
     return all(name in levels and levels[name].notna().any() for name in REMOVED)
+
+
+def left(levels: pd.DataFrame) -> str:
+    """What to call the column `weights_remaining` of a study's table."""
+    return PARAMETERS if of_filters(levels) else WEIGHTS
 
 
 def sizes(levels: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,7 @@ from lottery.analysis.figures.weights import (
 )
 from lottery.analysis.influence import design
 from lottery.analysis.mechanism import by_layer
-from lottery.analysis.sizes import of_filters
+from lottery.analysis.sizes import left, of_filters
 from lottery.analysis.widths import is_axis, widths
 
 __all__ = [
@@ -102,15 +102,17 @@ def render(
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if diagnostics is not None:
             for name, own in diagnostics.groupby("variant"):
-                several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)
+                several[f"diagnostics_by_weights_{name}"] = partial(
+                    diagnostics_by_weights, own, left(levels)
+                )
         return _save(of_whole | several | _of_schemes(levels, drawn, diagnostics), folder)
     curves = frames.curves(study, results)
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
     drawings: dict[str, Callable[[], Figure]] = {}
     if branches & {"ticket", "dense"}:
-        drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves)
-        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves)
+        drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves, left(levels))
+        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves, left(levels))
     if branches - {"ticket", "dense"}:
         drawings["controls_by_weights"] = lambda: controls_by_weights(levels)
     if len(tickets):
@@ -124,7 +126,9 @@ def render(
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
     if diagnostics is not None:
-        drawings["diagnostics_by_weights"] = partial(diagnostics_by_weights, diagnostics)
+        drawings["diagnostics_by_weights"] = partial(
+            diagnostics_by_weights, diagnostics, left(levels)
+        )
     if len(tickets):
         drawings |= _of_schemes(levels, variants, diagnostics)
     return _save(of_whole | drawings, folder)

@@ -12,7 +12,6 @@ from lottery.analysis.figures.style import (
     BLACK,
     BLUE,
     ERROR_SCALE,
-    GREY,
     VERMILION,
     WIDTH,
     Look,
@@ -113,13 +112,13 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
     rows = -(-len(variants) // columns)
     per_seed = tickets.groupby(["variant", "layer", "level", "seed"], as_index=False)
     widths = per_seed[["outputs", "kept_outputs"]].mean()
+    seeds = seeds_text(widths.groupby(["variant", "level"])["seed"].nunique())
     figure, axes = new_figure(
         rows,
         columns,
         (WIDTH, 1.6 + 1.5 * rows),
         f"{tickets['study'].iloc[0]}: widths of the layers before and after",
-        f"Mean over {seeds_text(widths.groupby(['variant', 'level'])['seed'].nunique())}; bars from "
-        "the least to the most of them",
+        f"Mean over {seeds}; bars from the least to the most of them",
         sharex=True,
         sharey=True,
     )

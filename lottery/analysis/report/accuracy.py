@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
 from lottery.analysis.report.document import listed, plus_minus, table
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
@@ -31,7 +32,7 @@ def accuracy(study: Study, sources: Sources) -> str:
             counts += [interval.n] if interval.n else []
             row.append(sources.link(source, plus_minus(interval, 100)) if interval.n else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *map(scheme_name, inits)]
+    header = ["Level", percent_of(study.left), *map(scheme_name, inits)]
     header += ["All schemes"] if len(inits) > 1 else []
     header += ["Unpruned, same total steps"] if len(dense) else []
     return (
@@ -63,7 +64,7 @@ def controls(study: Study, sources: Sources) -> str:
             text = plus_minus(interval, 100, sign=True)
             row.append(sources.link(source, text) if interval.n else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *(branch_look(branch)[0] for branch in branches)]
+    header = ["Level", percent_of(study.left), *(branch_look(branch)[0] for branch in branches)]
     if not counts:
         return ""
     return (
