@@ -3,6 +3,7 @@
 A study is named by its folder under `results`, or by a path to such a folder.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,17 @@ def configuration(study: str | Path, results: str | Path = "results") -> dict[st
         return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise StoreError(f"{path} cannot be read ({error})") from error
+
+
+def settings(config: Mapping[str, Any], variant: str, group: str) -> dict[str, Any]:
+    """A group of settings of `study.yaml`, such as prune, as a variant has them.
+
+    >>> config = {"train": {"lr": 1, "momentum": 0}, "variants": {"fast": {"train": {"lr": 2}}}}
+    >>> settings(config, "fast", "train")
+    {'lr': 2, 'momentum': 0}
+    """
+    own = (config.get("variants") or {}).get(variant) or {}
+    return {**(config.get(group) or {}), **(own.get(group) or {})}
 
 
 def studies(results: str | Path = "results") -> list[str]:

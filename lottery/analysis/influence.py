@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from lottery.analysis import frames
 from lottery.analysis.sizes import last_levels, sizes
 from lottery.errors import ConfigError
 from lottery.registry import parse_spec
@@ -53,13 +54,10 @@ def design(config: Mapping[str, Any], present: Collection[str]) -> pd.DataFrame 
     present: variants that have results. Lengths are in epochs, or all in steps.
     """
     rows, units = {}, set()
-    for name, own in (config.get("variants") or {}).items():
+    for name in config.get("variants") or {}:
         if name not in present:
             continue
-        train, prune = (
-            {**(config.get(group) or {}), **((own or {}).get(group) or {})}
-            for group in ("train", "prune")
-        )
+        train, prune = (frames.settings(config, name, group) for group in ("train", "prune"))
         procedure, _, options = parse_spec(str(prune.get("during", "none")), "prune.during")
         threshold = options.get("ratio", options.get("threshold"))
         if procedure != "shrinkage" or threshold is None:

@@ -92,7 +92,9 @@ def write_filter_study(
                 }
             )
             half = (before + share) / 2
-            moments = [(0, before, 0.9), (40, before, 0.3), (80, before, 0.2), (100, share, 0.1)]
+            moments = [(0, share, 0.9), (40, share, 0.3), (80, share, 0.2), (100, share, 0.1)]
+            if variant.endswith("soft"):  # pruned at the level's end
+                moments = [(step, before, loss) for step, _, loss in moments] + [(100, share, 0.2)]
             if shrinking and level:
                 moments = [
                     *[(0, before, 0.9), (40, before, 0.3), (40, half, 0.6)],

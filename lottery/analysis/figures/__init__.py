@@ -7,6 +7,7 @@ The figures themselves take a table and return a matplotlib Figure, so a noteboo
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -100,6 +101,8 @@ def render(
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
         if drawn[:1] == variants[:1] and len(drawn) > 1:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
+        if of_whole:
+            several |= _of_tickets(levels, drawn, frames.configuration(study, results))
         if diagnostics is not None:
             for name, own in diagnostics.groupby("variant"):
                 several[f"diagnostics_by_weights_{name}"] = partial(
@@ -151,6 +154,19 @@ def _of_filters(
     shrunk = [variant for variant in variants if variant in shrinking(curves)]
     if shrunk:
         drawings["reduction"] = lambda: reduction(curves, shrunk)
+    return drawings
+
+
+def _of_tickets(
+    levels: pd.DataFrame, variants: Sequence[str], config: dict[str, Any]
+) -> dict[str, Callable[[], Figure]]:
+    """Tickets and controls of each variant that rewinds."""
+    drawings: dict[str, Callable[[], Figure]] = {}
+    for variant in variants:
+        own = levels[levels["variant"] == variant]
+        rewinds = frames.settings(config, variant, "rewind").get("mode") == "weights"
+        if rewinds and set(own["branch"]) - {"ticket", "dense"}:
+            drawings[f"controls_by_weights_{variant}"] = partial(controls_by_weights, own)
     return drawings
 
 

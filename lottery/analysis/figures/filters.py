@@ -79,7 +79,8 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
         sharex=True,
         sharey=True,
     )
-    unpruned = summary(known[known["level"] == 0], by=("level",))
+    start = known[known["level"] == 0].assign(variant="all")
+    unpruned = summary(start, by=("level",))
     for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
         for name, variant in group.items():
             points = table[table["variant"] == variant].sort_values("level")
@@ -167,10 +168,16 @@ def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: s
 
 
 def shrinking(curves: pd.DataFrame) -> list[str]:
-    """Variants whose tickets lose parameters while a level trains, as in the table's order."""
+    """Variants whose tickets lose parameters before a level's last step, in the table's order."""
     tickets = curves[curves["branch"] == "ticket"]
-    levels = tickets.groupby(["variant", "cell", "level"], sort=False)["weights_remaining"]
-    within = levels.nunique().groupby("variant", sort=False).max()
+    place = ["variant", "cell", "level"]
+    tickets = tickets[tickets["step"] < tickets.groupby(place)["step"].transform("max")]
+    within = (
+        tickets.groupby(place, sort=False)["weights_remaining"]
+        .nunique()
+        .groupby("variant", sort=False)
+        .max()
+    )
     return [str(name) for name in within.index[within > 1]]
 
 

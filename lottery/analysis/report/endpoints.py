@@ -47,7 +47,8 @@ def robustness(study: Study, sources: Sources) -> str:
         "test accuracy less that of the unpruned network of the same seed, mean over levels "
         f"{first} to {last}, ± half of the 95 % t-interval. *Critical density*: "
         f"{study.left} at which accuracy first falls {100 * drop:g} points below unpruned, "
-        "log-linear between levels; median and quartiles, as it may be far higher for single tickets. *Not reached*: "
+        "log-linear between levels; median and quartiles, as it may be far higher for single "
+        "tickets. *Not reached*: "
         "tickets that never fall so low; theirs is lower than the last level, which is counted in "
         "its place (≤). *Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
         + table(header, rows, aligned="lrrrrr")

@@ -45,7 +45,8 @@ _CAPTIONS = {
 _LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
 """Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
-_DIAGNOSTICS = "diagnostics_by_weights_"
+_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights")
+"""Figures that a study with variants has of each."""
 
 
 def figures(paths: Iterable[Path], folder: Path) -> str:
@@ -73,9 +74,10 @@ def _caption(stem: str) -> str:
     if stem.startswith(_DISTRIBUTIONS):
         scheme = stem.removeprefix(_DISTRIBUTIONS).replace("_", " ")
         return f"Kept weights before and after training, by layer and level: {scheme}."
-    if stem.startswith(_DIAGNOSTICS):
-        variant = variant_name(stem.removeprefix(_DIAGNOSTICS))
-        return f"{_CAPTIONS['diagnostics_by_weights'][:-1]}: variant {variant}."
+    for kind in _OF_VARIANTS:
+        if stem.startswith(f"{kind}_"):
+            variant = variant_name(stem.removeprefix(f"{kind}_"))
+            return f"{_CAPTIONS[kind][:-1]}: variant {variant}."
     return _CAPTIONS.get(stem, f"{stem.replace('_', ' ').capitalize()}.")
 
 

@@ -1,12 +1,12 @@
 """Studies of whole filters: how much smaller each variant makes the network, and at what cost."""
 
-from typing import Any
-
 import pandas as pd
 
+from lottery.analysis import frames
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.paired import difference, holm
+from lottery.analysis.report.accuracy import controls
 from lottery.analysis.report.document import ABSENT, p_value, plus_minus, table
 from lottery.analysis.report.published import beside
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
@@ -30,8 +30,17 @@ def filters(study: Study, sources: Sources) -> str:
     parts = [_last(known, variants, sources)]
     if len(variants) > 1:
         parts.append(_differences(study, known, variants, sources))
+    parts += [_tickets(study, name, sources) for name in variants[1:]]
     parts.append(beside(study, known))
     return "\n\n".join(part for part in parts if part)
+
+
+def _tickets(study: Study, variant: str, sources: Sources) -> str:
+    """Tickets of a variant that rewinds against their controls, which the first has elsewhere."""
+    if frames.settings(study.config, variant, "rewind").get("mode") != "weights":
+        return ""
+    text = controls(study, sources, variant)
+    return text and f"### Filter tickets: {variant}\n\n{text}"
 
 
 def _last(known: pd.DataFrame, variants: list[str], sources: Sources) -> str:
@@ -73,12 +82,11 @@ def _number(name: str, rows: pd.DataFrame, column: str, sources: Sources) -> str
 
 def references(study: Study, variants: list[str]) -> dict[str, str]:
     """Each variant's reference: random filters removed the same way; without, the first variant."""
-    config: dict[str, Any] = study.config.get("variants") or {}
     chance = {
         way: variant
         for way, group in ways(variants).items()
         for variant in group.values()
-        if ((config.get(variant) or {}).get("prune") or {}).get("criterion") == CHANCE
+        if frames.settings(study.config, variant, "prune").get("criterion") == CHANCE
     }
     found = {
         variant: chance.get(way, study.variants[0])

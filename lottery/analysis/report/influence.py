@@ -31,8 +31,8 @@ def settings(study: Study) -> str:
         "Least squares of f = a0 + a1 E + a2 P + a3 I + a4 EP + a5 EI + a6 PI + a7 EPI, with E the "
         "epochs of a level, P the threshold of the shrinkage or its ratio to the largest norm, and "
         f"I the epochs between two ({ranges}), each coded to [−1, 1]. A coefficient is what half "
-        "of a setting's range changes. Intervals hold where the noise is uneven (HC3); runs count as "
-        f"independent, n = {len(results)}. {' '.join(map(_quality, fits.items()))}\n\n"
+        "of a setting's range changes. Intervals hold where the noise is uneven (HC3); runs count "
+        f"as independent, n = {len(results)}. {' '.join(map(_quality, fits.items()))}\n\n"
         + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
 

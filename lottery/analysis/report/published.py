@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lottery.analysis import frames
 from lottery.analysis.endpoints import with_unpruned
 from lottery.analysis.report.document import number, plus_minus, table
 from lottery.analysis.report.study import Study
@@ -78,8 +79,7 @@ def beside(study: Study, known: pd.DataFrame) -> str:
 
 
 def _alike(config: dict[str, Any], variant: str, published: Published) -> bool:
-    own = ((config.get("variants") or {}).get(variant) or {}).get("prune") or {}
-    prune = {**(config.get("prune") or {}), **own}
+    prune = frames.settings(config, variant, "prune")
     criterion, during = (
         parse_spec(str(prune.get(name, "none")), name)[0] for name in ("criterion", "during")
     )
