@@ -28,7 +28,7 @@ from lottery.analysis.statistics import summary
 
 WAYS = ("hard", "soft", "rewind")
 """Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
-_WORDS = {"parameters_removed": "Parameters removed (%)", "macs_removed": "MACs removed (%)"}
+_WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
 _LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
 _COLUMNS = 3
 """Panels of a row of small ones."""
@@ -74,7 +74,7 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
         1,
         len(groups),
         (WIDTH, 3.8),
-        f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column][:-4]}",
+        f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column]} removed",
         interval_text(table["n"]) + "; dashed: unpruned. What is removed is gone from the network",
         sharex=True,
         sharey=True,
@@ -90,7 +90,8 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
         for _, row in unpruned.iterrows():
             baseline(ax, row, "unpruned (level 0)")
         ax.set_title(variant_name(way), loc="left")
-        ax.set_xlabel(_WORDS[column])
+        word = _WORDS[column]
+        ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
     pruned = table[table["level"] > 0]
     low, high = float(pruned["removed"].min()), float(pruned["removed"].max())
     margin = 0.04 * (high - low) + 1
