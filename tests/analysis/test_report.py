@@ -355,6 +355,21 @@ def test_variants_are_compared_with_the_first(tmp_path):
     assert "`changed` (prune.scope: global)" in section(text, "Protocol")
 
 
+def test_a_variant_with_fewer_schemes_is_judged_by_the_comparisons_it_allows(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=3)
+    variants(folder)
+    table = pd.read_csv(folder / "levels.csv")
+    fewer = (table["variant"] == "original") | table["init"].str.endswith("_normal")
+    table[fewer].to_csv(folder / "levels.csv", index=False)
+    text = compose(load(folder), [])
+    short = section(text, QUESTION)
+    assert short.count("Xavier − Kaiming") == 2
+    assert short.count("normal − uniform") == 1, "a comparison without its schemes is listed"
+    assert "n = 0" not in short
+    rows = section(text, "Variants of the protocol").splitlines()
+    assert next(line for line in rows if line.startswith("| changed |")).endswith("|  |")
+
+
 @pytest.mark.parametrize("late", [["changed"], ["original"], ["original", "changed"]])
 def test_variants_that_have_no_tickets_yet_do_not_stop_a_report(tmp_path, late):
     folder = planted(tmp_path / "results", draws={"ticket": 1, "dense": 1}, levels=1)

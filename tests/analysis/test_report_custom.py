@@ -17,6 +17,7 @@ from lottery.analysis.report.study import load
 from tests.analysis import test_acceptance as rule
 from tests.analysis import test_figures_scale as planted
 from tests.analysis.synthetic import write_study
+from tests.analysis.test_factorial import corners
 
 LINK = re.compile(r"\[([^\]]*)\]\(#(e\d+)\)")
 
@@ -133,6 +134,14 @@ def test_a_scheme_with_less_to_lose_unpruned_is_seen_not_to_be_better_pruned(stu
     assert area == "[−0.40 ± 0.00"
     assert misled.startswith("[+")
     assert accuracy == same == "[−0.40 ± 0.00"
+
+
+def test_what_schemes_take_from_tickets_is_told_without_an_axis_of_widths(tmp_path):
+    inits = [init for init, _ in corners()]
+    folder = write_study(tmp_path, "factorial", inits=inits, levels=2)
+    text = scale(load(folder), Sources())
+    rows = [line.split(" | ")[:2] for line in text.splitlines() if "What of tickets?" in line]
+    assert [name.partition(" ")[0] for _, name in rows] == ["shape", "scale", "sign"]
 
 
 def test_travel_of_weights_is_told_within_variants_and_over_all(study):

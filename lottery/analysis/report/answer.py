@@ -41,18 +41,19 @@ def _schemes(study: Study, sources: Sources) -> str:
     if len(study.variants) == 1:
         endpoints = by_variant[study.variants[0]][:2]
         head = _verdict(endpoints[0], contrasts)
-        heads = [endpoint.title[0].upper() + endpoint.title[1:] for endpoint in endpoints]
+        points = [(e.title[0].upper() + e.title[1:], e, contrasts) for e in endpoints]
     else:
-        endpoints = [first for first, *_ in by_variant.values()]
-        head = f"By {endpoints[0].title}, in each variant of the protocol:"
-        verdicts = (_verdict(endpoint, contrasts).partition(":")[0] for endpoint in endpoints)
-        heads = [
-            f"`{name}`, {word.lower()}" for name, word in zip(by_variant, verdicts, strict=True)
-        ]
-    points = zip(heads, endpoints, strict=True)
+        points = []
+        for name, (endpoint, *_) in by_variant.items():
+            if own := declared(endpoint.frame["init"]):  # variants may have been run with fewer
+                verdict = _verdict(endpoint, own).partition(":")[0]
+                points.append((f"`{name}`, {verdict.lower()}", endpoint, own))
+        if not points:
+            return f"{question} No variant has two schemes whose comparison is declared."
+        head = f"By {points[0][1].title}, in each variant of the protocol:"
     return nested(
         f"{question} {head}",
-        (nested(f"{start}:", _each(endpoint, contrasts, sources)) for start, endpoint in points),
+        (nested(f"{start}:", _each(endpoint, own, sources)) for start, endpoint, own in points),
     )
 
 

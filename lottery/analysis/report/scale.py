@@ -5,6 +5,7 @@ import pandas as pd
 from lottery.analysis.contrasts import verdict
 from lottery.analysis.endpoints import endpoints
 from lottery.analysis.explain import robustness
+from lottery.analysis.factorial import factors
 from lottery.analysis.figures.style import variant_name
 from lottery.analysis.mechanism import ALL, by_layer, mechanism
 from lottery.analysis.paired import difference, holm
@@ -26,9 +27,10 @@ _EXPLAINED = (
     "Differences of the *area* (accuracy less unpruned, mean over pruned levels) in percentage "
     "points, one per seed: mean ± half of the 95 % t-interval. Kaiming differs from Xavier by its "
     "width and by how it spreads it over layers: *what its width makes* is read off Xavier schemes "
-    "of other gains. A scheme that trains worse unpruned has less to lose, which the area counts "
-    "in its favour: *accuracy* is the same difference of plain accuracy over pruned levels. "
-    "*Holm*: p of the area's t test corrected for the rows of a table."
+    "of other gains. What schemes take from tickets is told by the main effects of a 2³ factorial. "
+    "A scheme that trains worse unpruned has less to lose, which the area counts in its favour: "
+    "*accuracy* is the same difference of plain accuracy over pruned levels. *Holm*: p of the "
+    "area's t test corrected for the rows of a table."
 )
 _MECHANISM = (
     "The hypothesis: with Adam, steps are about as long however wide the weights are, so wide ones "
@@ -43,13 +45,16 @@ _NAMES = {"init_memory": "init memory", "relative_travel": "relative travel"}
 
 
 def scale(study: Study, sources: Sources) -> str:
-    """Scale, shape and place, in each variant; nothing where widths make no axis."""
+    """Scale, shape and place, and what of tickets helps, in each variant that can tell."""
     tickets = study.levels[study.levels["branch"] == "ticket"]
     if tickets.empty:
         return ""
     found = widths(tickets)
-    if not is_axis(found):
-        return ""
+    axis = is_axis(found)
+
+    def listed_in(wide: pd.DataFrame) -> list[Effect]:
+        return (effects(wide, found) if axis else []) + factors(wide)
+
     frame = endpoints(tickets)
     parts = []
     for name in study.variants:
@@ -57,9 +62,11 @@ def scale(study: Study, sources: Sources) -> str:
         if own.empty:
             continue
         listed, plain = (
-            effects(own.pivot(index="seed", columns="init", values=column), found)
+            listed_in(own.pivot(index="seed", columns="init", values=column))
             for column in ("area", "mean_accuracy")
         )
+        if not listed:
+            continue
         tests = [difference(effect.values) for effect in listed]
         corrected = holm([test.t_p for test in tests])
         rows = []
@@ -78,7 +85,7 @@ def scale(study: Study, sources: Sources) -> str:
         ]
         heading = f"### {variant_name(name)}\n\n" if len(study.variants) > 1 else ""
         parts.append(heading + table(header, rows, aligned="llrrrrrl"))
-    return "\n\n".join([_EXPLAINED, *parts])
+    return "\n\n".join([_EXPLAINED, *parts]) if parts else ""
 
 
 def travel(study: Study, sources: Sources) -> str:

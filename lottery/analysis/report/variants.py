@@ -28,7 +28,7 @@ def variants(study: Study, sources: Sources) -> str:
     changes = {name: _against(study, of[name], of[first], name, first) for name in others}
     tests = {name: difference(value for _, value in changes[name].values) for name in others}
     corrected = dict(zip(others, holm([test.t_p for test in tests.values()]), strict=True))
-    contrasts = declared(study.inits)
+    contrasts = [contrast.name for contrast in declared(study.inits)]
     rows = []
     for name, own in of.items():
         mean = _of(study, own, name, COLUMN)
@@ -53,9 +53,14 @@ def variants(study: Study, sources: Sources) -> str:
         )
         count = int(own["collapse_density"].notna().sum())
         row.append(sources.link(collapsed, f"{count} of {len(own)}"))
-        for contrast in contrasts:
+        declarations = {contrast.name: contrast for contrast in declared(own["init"])}
+        for title in contrasts:
+            contrast = declarations.get(title)
+            if contrast is None:  # this variant was run with fewer schemes
+                row.append("")
+                continue
             source = of_rows(
-                f"Variants: {name}, {contrast.name}",
+                f"Variants: {name}, {title}",
                 COLUMN,
                 f"variant = {name}, branch = ticket, per cell over its pruned levels",
                 contrast_rows(contrast, own, COLUMN, study.pruned_levels(own)),
@@ -63,7 +68,7 @@ def variants(study: Study, sources: Sources) -> str:
             row.append(sources.link(source, plus_minus(source.interval(), 100, 3, sign=True)))
         rows.append(row)
     header = ["Variant", "Mean accuracy (%)", "Area (pp)", f"Less {first} (pp)", "p (t)"]
-    header += ["p (Holm)", "Collapsed", *(f"{contrast.name} (pp)" for contrast in contrasts)]
+    header += ["p (Holm)", "Collapsed", *(f"{title} (pp)" for title in contrasts)]
     return (
         "Tickets, over all pruned levels, schemes of a seed averaged first; mean ± half of the 95 "
         f"% t-interval over {seeds_text(frame.groupby('variant')['seed'].nunique())}. *Mean "
