@@ -31,7 +31,6 @@ WAYS = ("hard", "soft", "rewind")
 _WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
 _LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
 _COLUMNS = 3
-"""Panels of a row of small ones."""
 
 
 def ways(variants: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -110,7 +109,7 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
     """
     tickets = layers[layers["branch"] == "ticket"]
     names = list(dict.fromkeys(tickets["layer"]))
-    columns = min(_COLUMNS, len(variants))
+    columns = _columns(len(variants))
     rows = -(-len(variants) // columns)
     per_seed = tickets.groupby(["variant", "layer", "level", "seed"], as_index=False)
     widths = per_seed[["outputs", "kept_outputs"]].mean()
@@ -133,10 +132,7 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
         middle = [(last // 2, _LEVELS[0], "half-way")] if last > 1 else []
         for level, look, label in [*middle, (last, _LEVELS[1], "at the last level")]:
             _widths(ax, own[own["level"] == level], names, look, f"kept {label}")
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_locator(NullLocator())
+        _log_axis(ax)
         ax.set_title(variant_name(variant), loc="left")
         every = -(-len(names) // 12)
         shown = [(k, name.removesuffix(".weight")) for k, name in enumerate(names)][::every]
@@ -148,6 +144,19 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
     figure.supylabel("Filters or neurons", fontsize=8)
     add_legend(figure, panels[: len(variants)])
     return figure
+
+
+def _log_axis(ax: Axes) -> None:
+    """A logarithmic axis upwards, with labels in 1-2-5 steps."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _columns(panels: int) -> int:
+    """Of small panels: at most three in a row, and four two by two."""
+    return 2 if panels == 4 else min(_COLUMNS, panels)
 
 
 def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: str) -> None:
@@ -196,7 +205,7 @@ def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
     loss, removed = (
         summary(tickets, column, by=(*place, "order")) for column in ("val_loss", "removed")
     )
-    columns = min(_COLUMNS, len(variants))
+    columns = _columns(len(variants))
     bands = -(-len(variants) // columns)
     figure, axes = new_figure(
         2 * bands,
@@ -205,7 +214,7 @@ def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
         f"{curves['study'].iloc[0]}: validation loss, and parameters removed in training",
         f"{interval_text(loss['n'])}; vertical lines: levels begin",
         sharex=True,
-        sharey="row" if bands == 1 else False,
+        sharey="row",
     )
     for number, variant in enumerate(variants):
         band, column = divmod(number, columns)
@@ -216,16 +225,18 @@ def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
             band_line(ax, rows["total_step"], scaled, Look(color, "None"), "")
             for step in rows.groupby("level")["total_step"].min().iloc[1:]:
                 ax.axvline(step, color="0.8", linewidth=0.6, zorder=0)
-        above.set_yscale("log")
+        _log_axis(above)
         above.set_title(variant_name(variant), loc="left")
         below.set_ylim(-3, 103)
-        below.set_xlabel("Training steps" if number + columns >= len(variants) else "")
+        lowest = number + columns >= len(variants)
+        below.tick_params(labelbottom=lowest)
+        below.set_xlabel("Training steps" if lowest else "")
         below.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         below.xaxis.set_major_formatter("{x:,.0f}")
         if column == 0:
             above.set_ylabel("Validation loss")
             below.set_ylabel("Removed (%)")
-    for ax in axes[:, :].flat:
+    for ax in axes.flat:
         if not ax.has_data():
             ax.remove()
     return figure
