@@ -20,8 +20,7 @@ def influence(levels: pd.DataFrame, settings: pd.DataFrame) -> Figure:
         2,
         (WIDTH, 3.2),
         f"{levels['study'].iloc[0]}: influence of epochs E, threshold P and interval I",
-        f"Coded to [−1, 1]: {', '.join(ranges)}. Coefficients with 95 % HC3 intervals, n = "
-        f"{len(table)} runs",
+        f"Coded to [−1, 1]: {', '.join(ranges)}. 95 % HC3 intervals, n = {len(table)} runs",
         sharey=True,
     )
     places = range(len(TERMS))
