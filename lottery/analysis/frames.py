@@ -3,7 +3,9 @@
 A study is named by its folder under `results`, or by a path to such a folder.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -117,14 +119,31 @@ def variants(study: str | Path, results: str | Path = "results") -> list[str]:
     """
     table = levels(study, results)
     found = sorted(set(table["variant"]))
-    path = _place(study, results, "study.yaml")
-    if path.is_file():
-        try:
-            said = list(yaml.safe_load(path.read_text(encoding="utf-8")).get("variants") or {})
-        except (ValueError, AttributeError, yaml.YAMLError) as error:
-            raise StoreError(f"{path} cannot be read ({error})") from error
-        found.sort(key=lambda name: said.index(name) if name in said else len(said))
+    said = list(configuration(study, results).get("variants") or {})
+    found.sort(key=lambda name: said.index(name) if name in said else len(said))
     return found
+
+
+def configuration(study: str | Path, results: str | Path = "results") -> dict[str, Any]:
+    """`study.yaml` as nested plain values; empty if it is missing."""
+    path = _place(study, results, "study.yaml")
+    if not path.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise StoreError(f"{path} cannot be read ({error})") from error
+
+
+def settings(config: Mapping[str, Any], variant: str, group: str) -> dict[str, Any]:
+    """A group of settings of `study.yaml`, such as prune, as a variant has them.
+
+    >>> config = {"train": {"lr": 1, "momentum": 0}, "variants": {"fast": {"train": {"lr": 2}}}}
+    >>> settings(config, "fast", "train")
+    {'lr': 2, 'momentum': 0}
+    """
+    own = (config.get("variants") or {}).get(variant) or {}
+    return {**(config.get(group) or {}), **(own.get(group) or {})}
 
 
 def studies(results: str | Path = "results") -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from lottery.analysis.claims.filters import filter_claims
 from lottery.analysis.claims.lottery import lottery_claims
 from lottery.analysis.claims.measures import Measure, Missing
 from lottery.analysis.claims.original import original_claims
@@ -28,7 +29,7 @@ OFF = 1.05
 
 def claims() -> list[Claim]:
     """Every claim, the lottery-ticket paper's first."""
-    return [*lottery_claims(), *original_claims(), *protocol_claims()]
+    return [*lottery_claims(), *original_claims(), *protocol_claims(), *filter_claims()]
 
 
 def judge(
@@ -53,6 +54,11 @@ def judge(
 def _verdicts(claim: Claim, levels: pd.DataFrame, others: pd.DataFrame | None) -> Iterator[Verdict]:
     """One verdict for each variant (or comparison of them) that the claim is put to."""
     present = set(levels["variant"])
+    if claim.variant:
+        if claim.variant in present:
+            own = levels[levels["variant"] == claim.variant]
+            yield _verdict(claim, own, own, claim.variant)
+        return
     if claim.scope == "variants":
         if ORIGINAL in present and len(present) > 1:
             yield _verdict(claim, levels, levels, ORIGINAL)

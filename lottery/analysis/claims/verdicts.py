@@ -97,6 +97,8 @@ class Claim:
     """In the unit of the measure."""
     measure: Measurer
     scope: Scope = "protocol"
+    variant: str = ""
+    """The one variant that it is put to, where a study has it, in place of those of `scope`."""
     steps: Mapping[str, int] = field(default_factory=dict)
     """Training steps per level in the publication, by network."""
     others: bool = False

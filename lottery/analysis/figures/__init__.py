@@ -7,6 +7,7 @@ The figures themselves take a table and return a matplotlib Figure, so a noteboo
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,6 +15,14 @@ from matplotlib.figure import Figure
 from lottery.analysis import frames
 from lottery.analysis.collapse import layer_collapses
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights
+from lottery.analysis.figures.filters import (
+    accuracy_by_macs,
+    accuracy_by_parameters,
+    layer_widths,
+    reduction,
+    shrinking,
+)
+from lottery.analysis.figures.influence import influence
 from lottery.analysis.figures.layers import (
     density_by_layer,
     first_layer_masks,
@@ -34,11 +43,15 @@ from lottery.analysis.figures.weights import (
     controls_by_weights,
     early_stop_by_weights,
 )
+from lottery.analysis.influence import design
 from lottery.analysis.mechanism import by_layer
+from lottery.analysis.sizes import left, of_filters
 from lottery.analysis.widths import is_axis, widths
 
 __all__ = [
     "accuracy_before_prunes",
+    "accuracy_by_macs",
+    "accuracy_by_parameters",
     "accuracy_by_variant",
     "accuracy_by_weights",
     "accuracy_over_steps",
@@ -47,7 +60,10 @@ __all__ = [
     "diagnostics_by_weights",
     "early_stop_by_weights",
     "first_layer_masks",
+    "influence",
+    "layer_widths",
     "mechanism_scatter",
+    "reduction",
     "render",
     "robustness_by_width",
     "scheme_by_method",
@@ -71,25 +87,35 @@ def render(
         diagnostics = frames.diagnostics(study, results)
     collapses = layer_collapses(layers, diagnostics)
     folder = Path(plots) / Path(study).resolve().name
+    pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
+    drawn = [variant for variant in variants if variant in pruned]
+    of_whole: dict[str, Callable[[], Figure]] = {}
+    if of_filters(levels):
+        settings = design(frames.configuration(study, results), drawn)
+        if settings is not None:
+            return _save({"influence": lambda: influence(levels, settings)}, folder)
+        of_whole = _of_filters(levels, layers, frames.curves(study, results), drawn)
     if len(variants) > 1:
         several: dict[str, Callable[[], Figure]] = {}
-        pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
-        drawn = [variant for variant in variants if variant in pruned]
-        if drawn:
+        if drawn and (not of_whole or levels["init"].nunique() > 1):
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
         if drawn[:1] == variants[:1] and len(drawn) > 1:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
+        if of_whole:
+            several |= _of_tickets(levels, drawn, frames.configuration(study, results))
         if diagnostics is not None:
             for name, own in diagnostics.groupby("variant"):
-                several[f"diagnostics_by_weights_{name}"] = partial(diagnostics_by_weights, own)
-        return _save(several | _of_schemes(levels, drawn, diagnostics), folder)
+                several[f"diagnostics_by_weights_{name}"] = partial(
+                    diagnostics_by_weights, own, left(levels)
+                )
+        return _save(of_whole | several | _of_schemes(levels, drawn, diagnostics), folder)
     curves = frames.curves(study, results)
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
     drawings: dict[str, Callable[[], Figure]] = {}
     if branches & {"ticket", "dense"}:
-        drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves)
-        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves)
+        drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves, left(levels))
+        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves, left(levels))
     if branches - {"ticket", "dense"}:
         drawings["controls_by_weights"] = lambda: controls_by_weights(levels)
     if len(tickets):
@@ -103,10 +129,45 @@ def render(
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
     if diagnostics is not None:
-        drawings["diagnostics_by_weights"] = partial(diagnostics_by_weights, diagnostics)
+        drawings["diagnostics_by_weights"] = partial(
+            diagnostics_by_weights, diagnostics, left(levels)
+        )
     if len(tickets):
         drawings |= _of_schemes(levels, variants, diagnostics)
-    return _save(drawings, folder)
+    return _save(of_whole | drawings, folder)
+
+
+def _of_filters(
+    levels: pd.DataFrame, layers: pd.DataFrame, curves: pd.DataFrame, variants: Sequence[str]
+) -> dict[str, Callable[[], Figure]]:
+    """What shows how much smaller networks become; variants: those with tickets."""
+    known = levels[levels["parameters"].notna() & (levels["level"] > 0)]
+    variants = [variant for variant in variants if variant in set(known["variant"])]
+    if not variants:
+        return {}
+    drawings: dict[str, Callable[[], Figure]] = {
+        "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants),
+        "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants),
+    }
+    if "kept_outputs" in layers:
+        drawings["layer_widths"] = lambda: layer_widths(layers, variants)
+    shrunk = [variant for variant in variants if variant in shrinking(curves)]
+    if shrunk:
+        drawings["reduction"] = lambda: reduction(curves, shrunk)
+    return drawings
+
+
+def _of_tickets(
+    levels: pd.DataFrame, variants: Sequence[str], config: dict[str, Any]
+) -> dict[str, Callable[[], Figure]]:
+    """Tickets and controls of each variant that rewinds."""
+    drawings: dict[str, Callable[[], Figure]] = {}
+    for variant in variants:
+        own = levels[levels["variant"] == variant]
+        rewinds = frames.settings(config, variant, "rewind").get("mode") == "weights"
+        if rewinds and set(own["branch"]) - {"ticket", "dense"}:
+            drawings[f"controls_by_weights_{variant}"] = partial(controls_by_weights, own)
+    return drawings
 
 
 def _of_schemes(

@@ -10,6 +10,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 from numpy.typing import ArrayLike
 
 from lottery.analysis.figures.style import GREY, Look
+from lottery.analysis.sizes import WEIGHTS
 
 _ACCURACIES = (
     (0, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9),
@@ -23,6 +24,15 @@ CEILING = 99.99
 def percent_label(value: float) -> str:
     """Three digits are enough: 6.95, 41.1, 100."""
     return f"{value:.3g}"
+
+
+def percent_of(left: str) -> str:
+    """The label of an axis.
+
+    >>> percent_of("weights remaining")
+    'Weights remaining (%)'
+    """
+    return f"{left.capitalize()} (%)"
 
 
 def interval_line(
@@ -88,8 +98,11 @@ def apart(x: ArrayLike, k: int, of: int) -> np.ndarray:
     return np.asarray(x, dtype=float) * np.exp(min(0.02, 0.1 / of) * (k - (of - 1) / 2))
 
 
-def weights_axis(ax: Axes, remaining: pd.Series) -> None:
-    """Weights remaining on a logarithmic axis from 100 % down, in 1-2-5 steps to the lowest."""
+def weights_axis(ax: Axes, remaining: pd.Series, left: str = WEIGHTS) -> None:
+    """Weights remaining on a logarithmic axis from 100 % down, in 1-2-5 steps to the lowest.
+
+    left: what they are called, by `lottery.analysis.sizes.left`.
+    """
     lowest = 100 * float(remaining.min())
     nice = [digit * 10.0**power for power in range(-4, 3) for digit in (1, 2, 5)]
     ticks = [tick for tick in nice if lowest * 1.4 <= tick <= 100]
@@ -99,7 +112,7 @@ def weights_axis(ax: Axes, remaining: pd.Series) -> None:
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_major_formatter(FixedFormatter([percent_label(tick) for tick in ticks]))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("Weights remaining (%)")
+    ax.set_xlabel(percent_of(left))
 
 
 def accuracy_axis(ax: Axes, table: pd.DataFrame) -> None:
@@ -145,10 +158,10 @@ def _extent(mean: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[float, fl
     return lowest - margin, highest + margin
 
 
-def steps_axis(panels: Sequence[Axes], levels: pd.DataFrame) -> None:
+def steps_axis(panels: Sequence[Axes], levels: pd.DataFrame, left: str = WEIGHTS) -> None:
     """Training steps under the last panel; over the first, weights remaining where a level ends.
 
-    levels: one row per level with total_step (its last step) and weights_remaining.
+    levels: one row per level with total_step (its last step) and weights_remaining, called `left`.
     """
     for ax in panels:
         ax.grid(visible=False, axis="x")
@@ -162,7 +175,7 @@ def steps_axis(panels: Sequence[Axes], levels: pd.DataFrame) -> None:
         shown["total_step"].to_list(),
         [percent_label(100 * value) for value in shown["weights_remaining"]],
     )
-    top.set_xlabel("Weights remaining (%) in the level that ends here")
+    top.set_xlabel(f"{percent_of(left)} in the level that ends here")
 
 
 def strip(ax: Axes, text: str) -> None:

@@ -7,7 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lottery.analysis.figures.axes import apart, interval_line, percent_label, weights_axis
+from lottery.analysis.figures.axes import (
+    apart,
+    interval_line,
+    percent_label,
+    percent_of,
+    weights_axis,
+)
 from lottery.analysis.figures.style import (
     GREY,
     WIDTH,
@@ -18,6 +24,7 @@ from lottery.analysis.figures.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.sizes import WEIGHTS
 from lottery.analysis.statistics import summary
 
 
@@ -57,11 +64,12 @@ COLUMNS = 3
 
 
 @styled
-def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
+def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Figure:
     """Each quantity of the whole network against weights remaining, one panel per quantity.
 
     diagnostics: of one study and variant. Of tickets, but for the barrier between a ticket and its
-    retraining on other batches. An activation variance is the mean over layers.
+    retraining on other batches. An activation variance is the mean over layers. left: what the
+    column weights_remaining is called, by `lottery.analysis.sizes.left`.
     """
     table = whole_network(diagnostics)
     panels = [panel for panel in PANELS if table["quantity"].eq(panel.quantity).any()]
@@ -77,7 +85,7 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
         rows,
         COLUMNS,
         (WIDTH, 1.1 + 1.65 * rows),
-        f"{diagnostics['study'].iloc[0]}: diagnostics of tickets against weights remaining",
+        f"{diagnostics['study'].iloc[0]}: diagnostics of tickets against {left}",
         interval_text(shown["n"][shown["n"] > 0]) + _legend_note(panels),
     )
     looks = scheme_looks(table["init"])
@@ -96,11 +104,11 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame) -> Figure:
         elif panel.quantity == PAIRED:
             ax.axhline(1, color=GREY, linestyle="--", linewidth=1, zorder=1)
         _value_axis(ax, points, panel)
-        weights_axis(ax, remaining)
+        weights_axis(ax, remaining, left)
         ax.set_title(panel.title, loc="left", fontsize=7)
         ax.tick_params(labelsize=6)
         below = number + COLUMNS < len(panels)
-        ax.set_xlabel("" if below else "Weights remaining (%)", fontsize=7)
+        ax.set_xlabel("" if below else percent_of(left), fontsize=7)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     add_legend(figure, axes.flat[: len(panels)])

@@ -17,14 +17,18 @@ from lottery.analysis.figures.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.sizes import WEIGHTS
 from lottery.analysis.statistics import summary
 
 _EVALUATION = ("branch", "init", "level", "total_step")
 
 
 @styled
-def accuracy_over_steps(curves: pd.DataFrame) -> Figure:
-    """Test accuracy at every evaluation: a saw-tooth per level, one panel per scheme."""
+def accuracy_over_steps(curves: pd.DataFrame, left: str = WEIGHTS) -> Figure:
+    """Test accuracy at every evaluation: a saw-tooth per level, one panel per scheme.
+
+    left: what the column weights_remaining is called, by `lottery.analysis.sizes.left`.
+    """
     curves = curves[curves["branch"].isin(["ticket", "dense"])]
     table = summary(curves, by=_EVALUATION)
     looks = scheme_looks(table["init"])
@@ -48,7 +52,7 @@ def accuracy_over_steps(curves: pd.DataFrame) -> Figure:
         strip(ax, scheme_name(init))
     error_axis(panels[0], table)
     ends = _ends(table)
-    steps_axis(panels, ends)
+    steps_axis(panels, ends, left)
     for ax in panels:
         for step in ends["total_step"][:-1] if pruned else []:
             ax.axvline(step, color="0.85", linewidth=0.5, zorder=0)
@@ -58,8 +62,11 @@ def accuracy_over_steps(curves: pd.DataFrame) -> Figure:
 
 
 @styled
-def accuracy_before_prunes(curves: pd.DataFrame) -> Figure:
-    """Test accuracy at the last evaluation of each level, just before the next prune."""
+def accuracy_before_prunes(curves: pd.DataFrame, left: str = WEIGHTS) -> Figure:
+    """Test accuracy at the last evaluation of each level, just before the next prune.
+
+    left: what the column weights_remaining is called, by `lottery.analysis.sizes.left`.
+    """
     curves = curves[curves["branch"].isin(["ticket", "dense"])]
     last = curves[curves.groupby("level")["step"].transform("max") == curves["step"]]
     table = summary(last, by=_EVALUATION)
@@ -85,7 +92,7 @@ def accuracy_before_prunes(curves: pd.DataFrame) -> Figure:
         many = table.loc[table["branch"] == "dense", "init"].nunique() > 1
         band_line(ax, dense["total_step"], dense, look, pooled(label, many))
     error_axis(ax, table)
-    steps_axis([ax], ends)
+    steps_axis([ax], ends, left)
     ax.set_ylabel(ERROR_SCALE)
     add_legend(figure, [ax])
     return figure

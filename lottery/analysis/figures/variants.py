@@ -6,7 +6,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
-from lottery.analysis.figures.axes import apart, cross_out, error_axis, interval_line, weights_axis
+from lottery.analysis.figures.axes import (
+    apart,
+    cross_out,
+    error_axis,
+    interval_line,
+    percent_of,
+    weights_axis,
+)
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
     GREY,
@@ -19,6 +26,7 @@ from lottery.analysis.figures.style import (
     styled,
     variant_name,
 )
+from lottery.analysis.sizes import left
 from lottery.analysis.statistics import summary
 
 LINEAR = 0.5
@@ -57,11 +65,11 @@ def accuracy_by_variant(
                 x = apart(100 * points["weights_remaining"], k, len(looks))
                 interval_line(ax, x, points, look, scheme_name(init))
                 cross_out(ax, x, points, cut)
-        weights_axis(ax, table["weights_remaining"])
+        weights_axis(ax, table["weights_remaining"], left(levels))
         ax.set_title(variant_name(variant), loc="left")
         lowest = number + columns >= len(variants)
         ax.tick_params(labelbottom=lowest)
-        ax.set_xlabel("Weights remaining (%)" if lowest else "")
+        ax.set_xlabel(percent_of(left(levels)) if lowest else "")
     error_axis(panels[0], table)
     for ax in panels[len(variants) :]:
         ax.remove()
@@ -102,7 +110,7 @@ def variant_differences(levels: pd.DataFrame, variants: Sequence[str]) -> Figure
         points = table[table["variant"] == variant]
         x = apart(100 * points["weights_remaining"], k, len(looks))
         interval_line(ax, x, points, look, variant_name(variant))
-    weights_axis(ax, table["weights_remaining"])
+    weights_axis(ax, table["weights_remaining"], left(levels))
     ax.set_yscale("symlog", linthresh=LINEAR)
     ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR, subs=[1, 2, 5]))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))

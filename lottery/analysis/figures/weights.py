@@ -12,6 +12,7 @@ from lottery.analysis.figures.axes import (
     cross_out,
     error_axis,
     interval_line,
+    percent_of,
     weights_axis,
 )
 from lottery.analysis.figures.style import (
@@ -27,6 +28,7 @@ from lottery.analysis.figures.style import (
     scheme_name,
     styled,
 )
+from lottery.analysis.sizes import left
 from lottery.analysis.statistics import summary
 
 _UNPRUNED = "unpruned (level 0)"
@@ -46,11 +48,11 @@ def accuracy_by_weights(levels: pd.DataFrame, collapses: pd.DataFrame | None = N
         1,
         1 if zoom is None else 2,
         (WIDTH, 3.8 if zoom is None else 3.5),
-        f"{levels['study'].iloc[0]}: test accuracy at a level's end against weights remaining",
+        f"{levels['study'].iloc[0]}: test accuracy at a level's end against {left(levels)}",
         interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1),
     )
     for ax in axes[0]:
-        _scheme_lines(ax, table, collapses=collapses)
+        _scheme_lines(ax, table, left(levels), collapses=collapses)
         _unpruned_lines(ax, levels, dense)
         accuracy_axis(ax, table)
     if zoom is not None:
@@ -73,7 +75,7 @@ def controls_by_weights(levels: pd.DataFrame) -> Figure:
         rows,
         columns,
         (WIDTH, 1.4 + 2.1 * rows),
-        f"{levels['study'].iloc[0]}: tickets and controls at the same weights remaining",
+        f"{levels['study'].iloc[0]}: tickets and controls at the same {left(levels)}",
         f"{interval_text(table['n'])}; draws of a seed are averaged first",
         sharex=True,
         sharey=True,
@@ -87,13 +89,13 @@ def controls_by_weights(levels: pd.DataFrame) -> Figure:
             interval_line(ax, x, points, look, label)
         own = levels[levels["init"] == init]
         _unpruned_lines(ax, own, _dense_at_densities(own))
-        weights_axis(ax, table["weights_remaining"])
+        weights_axis(ax, table["weights_remaining"], left(levels))
         ax.set_title(scheme_name(init), loc="left")
     error_axis(panels[0], table)
     for k, ax in enumerate(panels):
         lowest = k + columns >= len(inits)
         ax.tick_params(labelbottom=lowest)
-        ax.set_xlabel("Weights remaining (%)" if lowest else "")
+        ax.set_xlabel(percent_of(left(levels)) if lowest else "")
         if k >= len(inits):
             ax.remove()
     figure.supylabel(ERROR_SCALE, fontsize=8)
@@ -114,7 +116,7 @@ def early_stop_by_weights(levels: pd.DataFrame) -> Figure:
         interval_text(table["n"]) + apart_text(table["init"].nunique() > 1),
     )
     ax = axes[0, 0]
-    _scheme_lines(ax, table, scale=1)
+    _scheme_lines(ax, table, left(levels), scale=1)
     first = summary(levels[levels["level"] == 0], "early_stop_step", by=("level",))
     if len(first):
         baseline(ax, first.iloc[0], pooled(_UNPRUNED, table["init"].nunique() > 1), scale=1)
@@ -126,7 +128,11 @@ def early_stop_by_weights(levels: pd.DataFrame) -> Figure:
 
 
 def _scheme_lines(
-    ax: Axes, table: pd.DataFrame, scale: float = 100, collapses: pd.DataFrame | None = None
+    ax: Axes,
+    table: pd.DataFrame,
+    what: str,
+    scale: float = 100,
+    collapses: pd.DataFrame | None = None,
 ) -> None:
     looks = scheme_looks(table["init"])
     for k, (init, look) in enumerate(looks.items()):
@@ -134,7 +140,7 @@ def _scheme_lines(
         x = apart(100 * rows["weights_remaining"], k, len(looks))
         interval_line(ax, x, rows, look, scheme_name(init), scale)
         cross_out(ax, x, rows, collapses)
-    weights_axis(ax, table["weights_remaining"])
+    weights_axis(ax, table["weights_remaining"], what)
 
 
 def _unpruned_lines(ax: Axes, levels: pd.DataFrame, dense: pd.DataFrame) -> None:

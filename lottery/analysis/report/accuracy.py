@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
 from lottery.analysis.report.document import listed, plus_minus, table
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
@@ -31,7 +32,7 @@ def accuracy(study: Study, sources: Sources) -> str:
             counts += [interval.n] if interval.n else []
             row.append(sources.link(source, plus_minus(interval, 100)) if interval.n else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *map(scheme_name, inits)]
+    header = ["Level", percent_of(study.left), *map(scheme_name, inits)]
     header += ["All schemes"] if len(inits) > 1 else []
     header += ["Unpruned, same total steps"] if len(dense) else []
     return (
@@ -42,9 +43,12 @@ def accuracy(study: Study, sources: Sources) -> str:
     )
 
 
-def controls(study: Study, sources: Sources) -> str:
-    """Ticket minus control at each level that has both, paired by scheme and seed."""
-    levels = study.first_variant()
+def controls(study: Study, sources: Sources, variant: str | None = None) -> str:
+    """Ticket minus control at each level that has both, paired by scheme and seed.
+
+    variant: the study's first by default.
+    """
+    levels = study.variant(variant or study.variants[0])
     tickets = levels[levels["branch"] == "ticket"]
     others = levels[~levels["branch"].isin(["ticket", "dense"])]
     if others.empty or tickets.empty:
@@ -57,13 +61,13 @@ def controls(study: Study, sources: Sources) -> str:
             continue
         row = [str(level), f"{100 * own['weights_remaining'].mean():.3g}"]
         for branch in branches:
-            source = _ticket_minus(own, at_level[at_level["branch"] == branch], branch)
+            source = _ticket_minus(own, at_level[at_level["branch"] == branch], branch, variant)
             interval = source.interval()
             counts += [interval.n] if interval.n else []
             text = plus_minus(interval, 100, sign=True)
             row.append(sources.link(source, text) if interval.n else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *(branch_look(branch)[0] for branch in branches)]
+    header = ["Level", percent_of(study.left), *(branch_look(branch)[0] for branch in branches)]
     if not counts:
         return ""
     return (
@@ -74,7 +78,9 @@ def controls(study: Study, sources: Sources) -> str:
     )
 
 
-def _ticket_minus(tickets: pd.DataFrame, controls: pd.DataFrame, branch: str) -> Source:
+def _ticket_minus(
+    tickets: pd.DataFrame, controls: pd.DataFrame, branch: str, variant: str | None
+) -> Source:
     """The difference per seed, over the schemes and seeds that have the control."""
     of_tickets, of_controls = (
         pd.MultiIndex.from_frame(rows[["init", "seed"]]) for rows in (tickets, controls)
@@ -82,10 +88,11 @@ def _ticket_minus(tickets: pd.DataFrame, controls: pd.DataFrame, branch: str) ->
     paired = tickets[of_tickets.isin(of_controls)]
     controls = controls[of_controls.isin(of_tickets)]
     level = int(controls["level"].iloc[0]) if len(controls) else -1
+    whose = f", variant {variant}" if variant else ""
     return of_rows(
-        f"Ticket minus control: {branch_look(branch)[0]}, level {level}",
+        f"Ticket minus control: {branch_look(branch)[0]}, level {level}{whose}",
         ACCURACY,
-        f"branch = ticket, less branch = {branch}, at level {level}",
+        f"branch = ticket, less branch = {branch}, at level {level}{whose}",
         (*rows_of(paired, ACCURACY), *rows_of(controls, ACCURACY, minus=True)),
     )
 

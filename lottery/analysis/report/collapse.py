@@ -1,6 +1,7 @@
 """Networks of which pruning left a layer without weights, or no path from inputs to outputs."""
 
 from lottery.analysis.collapse import layer_collapses
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import branch_look, scheme_name
 from lottery.analysis.report.document import listed, number, table
 from lottery.analysis.report.sources import Source, Sources, cell_rows
@@ -42,7 +43,7 @@ def layer_collapse(study: Study, sources: Sources) -> str:
             sources.link(source, number(100 * float(first["weights_remaining"].max()))),
             ", ".join(filter(None, [where, no_path])),
         ])  # fmt: skip
-    header = ["Variant", "Branch", "Scheme", "Cells", "First level", "Weights remaining (%)",
+    header = ["Variant", "Branch", "Scheme", "Cells", "First level", percent_of(study.left),
               "Layers without weights"]  # fmt: skip
     paths = (
         "Whether the other levels have a path is not known, as no diagnostics were recorded."
@@ -53,6 +54,6 @@ def layer_collapse(study: Study, sources: Sources) -> str:
         "In these networks pruning left a layer without weights, or no path from inputs to "
         "outputs. A feed-forward network then predicts the same for every image; its accuracies "
         "stand in all figures and tables as they are. *Cells* that collapse at any level, of all; "
-        f"the first level at which one does, and the weights remaining there. {paths}\n\n"
+        f"the first level at which one does, and the {study.left} there. {paths}\n\n"
         + table(header, rows, aligned="lllrrrl")
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lottery.analysis.contrasts import Contrast, all_pairs, contrast_table, declared, scheme_effect
 from lottery.analysis.endpoints import endpoints, levels_above, margins
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.power import detectable, seeds_needed
 from lottery.analysis.report.document import (
@@ -22,6 +23,7 @@ from lottery.analysis.report.document import (
 )
 from lottery.analysis.report.sources import Row, Source, Sources, cell_rows, of_rows, rows_of
 from lottery.analysis.report.study import Study
+from lottery.analysis.sizes import left
 
 DENSE_ENOUGH = 0.05
 """Weights remaining down to which the margin of equivalence was declared."""
@@ -73,7 +75,7 @@ def compared(levels: pd.DataFrame) -> list[Endpoint]:
     """What schemes are compared by, the main endpoint first; levels: of one variant."""
     margin = margins(str(levels["model"].iloc[0])).equivalence
     every, above = levels_above(levels, 0), levels_above(levels, DENSE_ENOUGH)
-    mean, enough = "mean_accuracy", f"{100 * DENSE_ENOUGH:g} % of the weights"
+    mean, enough = "mean_accuracy", f"{100 * DENSE_ENOUGH:g} % ({left(levels)})"
     wanted: list[tuple[str, str, list[int], float | None, float, str]] = [
         (f"accuracy, mean of pruned levels with at least {enough}", mean, above, margin, 100, "pp"),
         ("accuracy, mean of all pruned levels", mean, every, margin, 100, "pp"),
@@ -210,7 +212,7 @@ def _by_level(study: Study, sources: Sources, declarations: list[Contrast]) -> s
             texts = plus_minus(source.interval(), 100, sign=True), test["t_p"], test["holm_p"]
             row += [sources.link(source, t if isinstance(t, str) else p_value(t)) for t in texts]
         rows.append(row)
-    header = ["Level", "Weights remaining (%)"]
+    header = ["Level", percent_of(study.left)]
     for contrast in declarations:
         header += [f"{contrast.name} (pp)", "p (t)", "p (Holm)"]
     seeds_of = seeds_text([int(n) for n in results["n"]])

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from lottery.analysis.endpoints import endpoints, margins, outcomes, speed_ups
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
 from lottery.analysis.paired import geometric_interval
 from lottery.analysis.report.document import between, number, plus_minus, table
@@ -44,9 +45,10 @@ def robustness(study: Study, sources: Sources) -> str:
     return (
         f"Per ticket, then over {seeds_text(frame.groupby('init')['seed'].nunique())}. *Area*: "
         "test accuracy less that of the unpruned network of the same seed, mean over levels "
-        f"{first} to {last}, ± half of the 95 % t-interval. *Critical density*: weights remaining "
-        f"at which accuracy first falls {100 * drop:g} points below unpruned, log-linear between "
-        "levels; median and quartiles, as it may be far higher for single tickets. *Not reached*: "
+        f"{first} to {last}, ± half of the 95 % t-interval. *Critical density*: "
+        f"{study.left} at which accuracy first falls {100 * drop:g} points below unpruned, "
+        "log-linear between levels; median and quartiles, as it may be far higher for single "
+        "tickets. *Not reached*: "
         "tickets that never fall so low; theirs is lower than the last level, which is counted in "
         "its place (≤). *Collapsed*: tickets that fall below half of the unpruned accuracy.\n\n"
         + table(header, rows, aligned="lrrrrr")
@@ -76,7 +78,7 @@ def speed(study: Study, sources: Sources) -> str:
             )
             row.append(sources.link(source, _ratio(source)) if len(own) else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *(branch_look(name)[0] for name in branches)]
+    header = ["Level", percent_of(study.left), *(branch_look(name)[0] for name in branches)]
     seeds = seeds_text(ratios.groupby(["branch", "level"])["seed"].nunique())
     return (
         "Early-stop step of the unpruned network over that of the level: above 1 the level is "
@@ -116,14 +118,14 @@ def sparse_outcomes(study: Study, sources: Sources) -> str:
         ])  # fmt: skip
     header = [
         "Level",
-        "Weights remaining (%)",
+        percent_of(study.left),
         "Scheme",
         "Median (%)",
         "Quartiles (%)",
         "Collapsed",
     ]
     return (
-        f"Below {100 * SPARSE:g} % of the weights, and wherever a network collapsed, outcomes can "
+        f"Below {100 * SPARSE:g} % ({study.left}), and wherever a network collapsed, outcomes can "
         "be of two kinds, and a mean describes neither: median and quartiles of test accuracy "
         "over seeds.\n\n" + table(header, rows, aligned="rrlrrr")
     )

@@ -7,14 +7,22 @@ from pathlib import Path
 from lottery.analysis.figures.style import variant_name
 
 _CAPTIONS = {
-    "accuracy_by_variant": "Test accuracy at the end of each level against weights remaining, a "
+    "accuracy_by_parameters": "Test accuracy at the end of each level against the share of "
+    "parameters that is gone when pruned filters are removed.",
+    "accuracy_by_macs": "The same against the share of multiply-accumulates.",
+    "reduction": "Validation loss in training, and how much of the network is gone by then. Each "
+    "tooth is an action of the procedure.",
+    "influence": "What the length of training E, the threshold P and the interval I do to accuracy "
+    "and reduction: coefficients of the model with all products.",
+    "layer_widths": "Filters and neurons in each layer, all and those kept.",
+    "accuracy_by_variant": "Test accuracy at the end of each level against what is left, a "
     "panel per variant of the protocol.",
     "variant_differences": "Each variant less the first at the same level, paired by scheme and "
     "seed.",
-    "accuracy_by_weights": "Test accuracy at the end of each level against weights remaining. "
+    "accuracy_by_weights": "Test accuracy at the end of each level against what is left. "
     "Dashed: the unpruned network after one level; dotted, where there is one: the unpruned "
     "network trained on.",
-    "controls_by_weights": "Tickets and their controls at the same weights remaining, on a scale "
+    "controls_by_weights": "Tickets and their controls where as much is left, on a scale "
     "spaced by the logarithm of the error.",
     "early_stop_by_weights": "Step of least validation loss within each level: the lower, the "
     "faster the network learns.",
@@ -37,7 +45,8 @@ _CAPTIONS = {
 _LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
 """Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
-_DIAGNOSTICS = "diagnostics_by_weights_"
+_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights")
+"""Figures that a study with variants has of each."""
 
 
 def figures(paths: Iterable[Path], folder: Path) -> str:
@@ -65,9 +74,10 @@ def _caption(stem: str) -> str:
     if stem.startswith(_DISTRIBUTIONS):
         scheme = stem.removeprefix(_DISTRIBUTIONS).replace("_", " ")
         return f"Kept weights before and after training, by layer and level: {scheme}."
-    if stem.startswith(_DIAGNOSTICS):
-        variant = variant_name(stem.removeprefix(_DIAGNOSTICS))
-        return f"{_CAPTIONS['diagnostics_by_weights'][:-1]}: variant {variant}."
+    for kind in _OF_VARIANTS:
+        if stem.startswith(f"{kind}_"):
+            variant = variant_name(stem.removeprefix(f"{kind}_"))
+            return f"{_CAPTIONS[kind][:-1]}: variant {variant}."
     return _CAPTIONS.get(stem, f"{stem.replace('_', ' ').capitalize()}.")
 
 

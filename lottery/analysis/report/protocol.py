@@ -9,6 +9,7 @@ import pandas as pd
 from lottery.analysis.figures.style import branch_look, scheme_name
 from lottery.analysis.report.document import listed, plural, table
 from lottery.analysis.report.study import Study
+from lottery.analysis.sizes import PARAMETERS
 from lottery.errors import LotteryError
 from lottery.init import SCHEMES
 
@@ -44,10 +45,10 @@ def protocol(study: Study) -> str:
         [
             "Levels",
             f"0 (unpruned) to {int(study.levels['level'].max())}, "
-            f"{100 * study.levels['weights_remaining'].min():.3g} % of the weights remaining at "
-            "the last",
+            f"{100 * study.levels['weights_remaining'].min():.3g} % {study.left} at the last",
         ],
-        ["Pruning between levels", _pruning(prune, set(study.layers["kind"]))],
+        ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
+        *_in_training(prune),
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -86,7 +87,17 @@ def _training(train: dict[str, Any], study: Study) -> str:
     return text
 
 
-def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
+def _in_training(prune: dict[str, Any]) -> list[list[str]]:
+    """A row for the procedure that changes networks in training, if there is one."""
+    during = prune.get("during", "none")
+    return [] if during == "none" else [["In training", f"`{during}`"]]
+
+
+def _pruning(prune: dict[str, Any], kinds: set[str], left: str) -> str:
+    """left: what `Study.left` says is counted."""
+    filters = left == PARAMETERS
+    if filters:
+        kinds = kinds - {"output"}
     linear, output = prune["linear_rate"], prune["output_rate"]
     rates = {
         "conv": (prune["conv_rate"], "convolutions"),
@@ -101,15 +112,15 @@ def _pruning(prune: dict[str, Any], kinds: set[str]) -> str:
         where += f", whose shares of the total are {prune['allocation'].replace('_', ' ')}"
     if prune.get("iterations", 1) > 1:
         where += f", in {prune['iterations']} rankings per level"
-    what = "of the weights that remain"
+    what = f"of the {'filters' if filters else 'weights'} that remain"
     if prune.get("at") == "initial":
         what += ", but all at once in the untrained network"
     elif not prune.get("iterative", True):
         what += ", but all at once in the trained network of level 0"
-    return (
-        f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} {what}; "
-        f"biases {'too' if prune.get('biases') else 'never'}"
-    )
+    biases = f"biases {'too' if prune.get('biases') else 'never'}"
+    if filters:
+        biases = "with their biases, batch norm and what reads them; the output layer keeps all"
+    return f"by {prune['criterion'].replace('_', ' ')}, {where}: {shares} {what}; {biases}"
 
 
 RESCALED = {

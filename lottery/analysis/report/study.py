@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from lottery.analysis import frames
+from lottery.analysis.sizes import left
 from lottery.errors import StoreError
 
 SETTINGS = ("model", "data", "validation", "train", "prune", "rewind")
@@ -44,6 +45,11 @@ class Study:
         present = set(self.levels["variant"])
         ordered = [name for name in self.config.get("variants") or {} if name in present]
         return ordered + sorted(present - set(ordered))
+
+    @property
+    def left(self) -> str:
+        """What the column `weights_remaining` holds: weights remaining, or parameters left."""
+        return left(self.levels)
 
     def variant(self, name: str) -> pd.DataFrame:
         """Levels of one variant."""

@@ -4,6 +4,7 @@ import pandas as pd
 
 from lottery.analysis.contrasts import declared
 from lottery.analysis.endpoints import endpoints
+from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.contrasts import contrast_rows
@@ -96,10 +97,10 @@ def _by_level(study: Study, names: list[str], sources: Sources) -> str:
             )
             row.append(sources.link(source, plus_minus(source.interval(), 100)) if len(own) else "")
         rows.append(row)
-    header = ["Level", "Weights remaining (%)", *names]
+    header = ["Level", percent_of(study.left), *names]
     return (
         "Test accuracy (%) at the end of each level, schemes of a seed averaged first. Variants "
-        "that prune at other rates have other weights remaining at the same level; the column is "
+        f"that prune at other rates have other {study.left} at the same level; the column is "
         "their mean.\n\n" + table(header, rows, aligned="r" * len(header))
     )
 

@@ -17,7 +17,9 @@ from lottery.analysis.report.contrasts import contrasts
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.endpoints import robustness, sparse_outcomes, speed
 from lottery.analysis.report.figures import figures as captioned
+from lottery.analysis.report.filters import TITLE, filters
 from lottery.analysis.report.html import page
+from lottery.analysis.report.influence import settings
 from lottery.analysis.report.making import again, limits
 from lottery.analysis.report.protocol import networks, protocol, schemes
 from lottery.analysis.report.scale import scale, travel
@@ -70,7 +72,7 @@ def compose(
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
         "Figures": captioned(drawn, study.folder),
-        f"Accuracy by weights remaining{whose}": accuracy(study, sources),
+        f"Accuracy by {study.left}{whose}": accuracy(study, sources),
         f"Tickets against their controls{whose}": controls(study, sources),
         f"Early stopping{whose}": speed(study, sources),
         f"Robustness of each scheme{whose}": robustness(study, sources),
@@ -79,6 +81,8 @@ def compose(
         custom.TITLE: custom.acceptance(study, others, choice, sources),
         "Scale, shape or place": scale(study, sources),
         "Travel of weights": travel(study, sources),
+        TITLE: filters(study, sources),
+        "Influence of the settings": settings(study),
         "Layer collapse": layer_collapse(study, sources),
         "Variants of the protocol": variants(study, sources),
         "Published claims and verdicts": verdicts(found, sources),

@@ -1,0 +1,242 @@
+"""Studies of whole filters: accuracy against what is removed, widths, reduction in training."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from lottery.analysis.figures.axes import band_line, baseline, error_axis, interval_line
+from lottery.analysis.figures.style import (
+    BLACK,
+    BLUE,
+    ERROR_SCALE,
+    VERMILION,
+    WIDTH,
+    Look,
+    add_legend,
+    interval_text,
+    new_figure,
+    scheme_looks,
+    seeds_text,
+    styled,
+    variant_name,
+)
+from lottery.analysis.sizes import sizes
+from lottery.analysis.statistics import summary
+
+WAYS = ("hard", "soft", "rewind")
+"""Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
+_WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
+_LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
+_COLUMNS = 3
+
+
+def ways(variants: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Variants by the way of pruning that their names end with: by way, name without it -> variant.
+
+    >>> ways(["l2_hard", "l1_hard", "l2_soft"])
+    {'hard': {'l2': 'l2_hard', 'l1': 'l1_hard'}, 'soft': {'l2': 'l2_soft'}}
+    >>> ways(["basic"])
+    {'': {'basic': 'basic'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for variant in variants:
+        name, _, way = variant.rpartition("_")
+        if not name or way not in WAYS:
+            name, way = variant, ""
+        found.setdefault(way, {})[name] = variant
+    return found
+
+
+def accuracy_by_parameters(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """Test accuracy at each level's end against parameters removed, in %, a line per variant."""
+    return _accuracy_by(levels, variants, "parameters_removed")
+
+
+def accuracy_by_macs(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """The same against multiply-accumulates removed."""
+    return _accuracy_by(levels, variants, "macs_removed")
+
+
+@styled
+def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> Figure:
+    """Panels side by side of variants whose names end alike, schemes of a seed averaged first."""
+    known = sizes(levels)
+    keys = ("variant", "level")
+    table = summary(known, by=keys)
+    table["removed"] = 100 * summary(known, column, by=keys)["mean"]
+    groups = ways(variants)
+    looks = scheme_looks(name for group in groups.values() for name in group)
+    figure, axes = new_figure(
+        1,
+        len(groups),
+        (WIDTH, 3.8),
+        f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column]} removed",
+        interval_text(table["n"]) + "; dashed: unpruned. What is removed is gone from the network",
+        sharex=True,
+        sharey=True,
+    )
+    start = known[known["level"] == 0].assign(variant="all")
+    unpruned = summary(start, by=("level",))
+    for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
+        for name, variant in group.items():
+            points = table[table["variant"] == variant].sort_values("level")
+            pruned = points[points["level"] > 0]
+            if len(pruned):
+                interval_line(ax, pruned["removed"], pruned, looks[name], variant_name(name))
+        for _, row in unpruned.iterrows():
+            baseline(ax, row, "unpruned (level 0)")
+        ax.set_title(variant_name(way), loc="left")
+        word = _WORDS[column]
+        ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
+    pruned = table[table["level"] > 0]
+    low, high = float(pruned["removed"].min()), float(pruned["removed"].max())
+    margin = 0.04 * (high - low) + 1
+    axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
+    error_axis(axes[0, 0], table)
+    axes[0, 0].set_ylabel(ERROR_SCALE)
+    add_legend(figure, axes[0])
+    return figure
+
+
+@styled
+def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """Filters and neurons of each layer, all and those kept: a panel per variant.
+
+    Of the levels after the first a middle one and the last are drawn; means over seeds and schemes.
+    """
+    tickets = layers[layers["branch"] == "ticket"]
+    names = list(dict.fromkeys(tickets["layer"]))
+    columns = _columns(len(variants))
+    rows = -(-len(variants) // columns)
+    per_seed = tickets.groupby(["variant", "layer", "level", "seed"], as_index=False)
+    widths = per_seed[["outputs", "kept_outputs"]].mean()
+    seeds = seeds_text(widths.groupby(["variant", "level"])["seed"].nunique())
+    figure, axes = new_figure(
+        rows,
+        columns,
+        (WIDTH, 1.6 + 1.5 * rows),
+        f"{tickets['study'].iloc[0]}: widths of the layers before and after",
+        f"Mean over {seeds}; bars from the least to the most of them",
+        sharex=True,
+        sharey=True,
+    )
+    panels = list(axes.flat)
+    for ax, variant in zip(panels, variants, strict=False):
+        own = widths[widths["variant"] == variant]
+        last = int(own["level"].max())
+        whole = own.groupby("layer")["outputs"].mean().reindex(names)
+        ax.plot(range(len(names)), whole, color=BLACK, linestyle=":", marker="_", label="all")
+        middle = [(last // 2, _LEVELS[0], "half-way")] if last > 1 else []
+        for level, look, label in [*middle, (last, _LEVELS[1], "at the last level")]:
+            _widths(ax, own[own["level"] == level], names, look, f"kept {label}")
+        _log_axis(ax)
+        ax.set_title(variant_name(variant), loc="left")
+        every = -(-len(names) // 12)
+        shown = [(k, name.removesuffix(".weight")) for k, name in enumerate(names)][::every]
+        ax.set_xticks([k for k, _ in shown], [name for _, name in shown], rotation=40, ha="right")
+    for ax in panels[len(variants) :]:
+        ax.remove()
+    for number, ax in enumerate(panels[: len(variants)]):
+        ax.tick_params(labelbottom=number + columns >= len(variants))
+    figure.supylabel("Filters or neurons", fontsize=8)
+    add_legend(figure, panels[: len(variants)])
+    return figure
+
+
+def _log_axis(ax: Axes) -> None:
+    """A logarithmic axis upwards, with labels in 1-2-5 steps."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _columns(panels: int) -> int:
+    """Of small panels: at most three in a row, and four two by two."""
+    return 2 if panels == 4 else min(_COLUMNS, panels)
+
+
+def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: str) -> None:
+    """One line over the layers, and from the least to the most of the seeds."""
+    kept = rows.groupby("layer")["kept_outputs"].agg(["mean", "min", "max"]).reindex(names)
+    color, marker, linestyle = look
+    spread = kept["mean"] - kept["min"], kept["max"] - kept["mean"]
+    ax.errorbar(
+        range(len(names)),
+        kept["mean"],
+        spread,
+        color=color,
+        marker=marker,
+        linestyle=linestyle,
+        elinewidth=0.7,
+        capsize=1.5,
+        label=label,
+    )
+
+
+def shrinking(curves: pd.DataFrame) -> list[str]:
+    """Variants whose tickets lose parameters before a level's last step, in the table's order."""
+    tickets = curves[curves["branch"] == "ticket"]
+    place = ["variant", "cell", "level"]
+    tickets = tickets[tickets["step"] < tickets.groupby(place)["step"].transform("max")]
+    within = (
+        tickets.groupby(place, sort=False)["weights_remaining"]
+        .nunique()
+        .groupby("variant", sort=False)
+        .max()
+    )
+    return [str(name) for name in within.index[within > 1]]
+
+
+@styled
+def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """Loss against training steps, and below it how much of the network is gone by then.
+
+    Variants side by side; where a network is evaluated before and after an action, both are drawn,
+    which makes the saw-tooth.
+    """
+    tickets = curves[(curves["branch"] == "ticket") & curves["variant"].isin(variants)]
+    place = ["variant", "level", "total_step"]
+    order = tickets.groupby(["cell", *place]).cumcount()
+    tickets = tickets.assign(order=order, removed=1 - tickets["weights_remaining"])
+    loss, removed = (
+        summary(tickets, column, by=(*place, "order")) for column in ("val_loss", "removed")
+    )
+    columns = _columns(len(variants))
+    bands = -(-len(variants) // columns)
+    figure, axes = new_figure(
+        2 * bands,
+        columns,
+        (WIDTH, 1.2 + 2.7 * bands),
+        f"{curves['study'].iloc[0]}: validation loss, and parameters removed in training",
+        f"{interval_text(loss['n'])}; vertical lines: levels begin",
+        sharex=True,
+        sharey="row",
+    )
+    for number, variant in enumerate(variants):
+        band, column = divmod(number, columns)
+        above, below = axes[2 * band, column], axes[2 * band + 1, column]
+        for ax, table, color in ((above, loss, VERMILION), (below, removed, BLUE)):
+            rows = table[table["variant"] == variant]
+            scaled = rows if ax is below else rows.assign(**rows[["mean", "low", "high"]] / 100)
+            band_line(ax, rows["total_step"], scaled, Look(color, "None"), "")
+            for step in rows.groupby("level")["total_step"].min().iloc[1:]:
+                ax.axvline(step, color="0.8", linewidth=0.6, zorder=0)
+        _log_axis(above)
+        above.set_title(variant_name(variant), loc="left")
+        below.set_ylim(-3, 103)
+        lowest = number + columns >= len(variants)
+        below.tick_params(labelbottom=lowest)
+        below.set_xlabel("Training steps" if lowest else "")
+        below.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        below.xaxis.set_major_formatter("{x:,.0f}")
+        if column == 0:
+            above.set_ylabel("Validation loss")
+            below.set_ylabel("Removed (%)")
+    for ax in axes.flat:
+        if not ax.has_data():
+            ax.remove()
+    return figure

@@ -1,0 +1,149 @@
+"""Studies of whole filters: how much smaller each variant makes the network, and at what cost."""
+
+import pandas as pd
+
+from lottery.analysis import frames
+from lottery.analysis.figures.filters import ways
+from lottery.analysis.figures.style import seeds_text
+from lottery.analysis.paired import difference, holm
+from lottery.analysis.report.accuracy import controls
+from lottery.analysis.report.document import ABSENT, p_value, plus_minus, table
+from lottery.analysis.report.published import beside
+from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
+from lottery.analysis.report.study import Study
+from lottery.analysis.sizes import last_levels, of_filters, sizes
+
+TITLE = "Filters"
+CHANCE = "random_filters"
+"""Criterion with which others are compared, where the study has it."""
+_KEY = ["init", "seed", "level"]
+
+
+def filters(study: Study, sources: Sources) -> str:
+    """Error, reduction and MACs of each variant at its last level, and differences at each."""
+    if not of_filters(study.levels):
+        return ""
+    known = sizes(study.levels).assign(error=lambda rows: 1 - rows["test_accuracy"])
+    if not (known["level"] > 0).any():
+        return ""
+    variants = [name for name in study.variants if name in set(known["variant"])]
+    parts = [_last(known, variants, sources)]
+    if len(variants) > 1:
+        parts.append(_differences(study, known, variants, sources))
+    parts += [_tickets(study, name, sources) for name in variants[1:]]
+    parts.append(beside(study, known))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _tickets(study: Study, variant: str, sources: Sources) -> str:
+    """Tickets of a variant that rewinds against their controls, which the first has elsewhere."""
+    if frames.settings(study.config, variant, "rewind").get("mode") != "weights":
+        return ""
+    text = controls(study, sources, variant)
+    return text and f"### Filter tickets: {variant}\n\n{text}"
+
+
+def _last(known: pd.DataFrame, variants: list[str], sources: Sources) -> str:
+    last = last_levels(known)
+    rows = []
+    for name in variants:
+        own = last[last["variant"] == name]
+        start = known[(known["variant"] == name) & (known["level"] == 0)]
+        level = int(own["level"].iloc[0])
+        row = [name, str(level)]
+        for what, rows_at in (("error", start), ("error", own)):
+            row.append(_number(name, rows_at, what, sources))
+        row += [
+            _number(name, own, what, sources) for what in ("parameters_removed", "macs_removed")
+        ]
+        rows.append([*row, str(own["seed"].nunique())])
+    header = ["Variant", "Level", "Unpruned error (%)", "Error (%)", "Parameters removed (%)",
+              "MACs removed (%)", "n"]  # fmt: skip
+    return (
+        "At each variant's last level: test error, and what is gone once pruned filters are "
+        "removed from the network, of all its parameters (weights, biases, batch norm) and of its "
+        "multiply-accumulates for one image. Mean ± half of the 95 % t-interval over "
+        f"{seeds_text(last.groupby('variant')['seed'].nunique())}, schemes of a seed averaged "
+        "first.\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+    )
+
+
+def _number(name: str, rows: pd.DataFrame, column: str, sources: Sources) -> str:
+    level = int(rows["level"].iloc[0])
+    source = of_rows(
+        f"Filters: {name}, {column.replace('_', ' ')}, level {level}",
+        column,
+        f"variant = {name}, branch = ticket, level = {level}; error is 1 − `test_accuracy`, what "
+        "is removed 1 − `parameters` (or `macs`) over those of level 0",
+        rows_of(rows, column),
+    )
+    return sources.link(source, plus_minus(source.interval(), 100))
+
+
+def references(study: Study, variants: list[str]) -> dict[str, str]:
+    """Each variant's reference: random filters removed the same way; without, the first variant."""
+    chance = {
+        way: variant
+        for way, group in ways(variants).items()
+        for variant in group.values()
+        if frames.settings(study.config, variant, "prune").get("criterion") == CHANCE
+    }
+    found = {
+        variant: chance.get(way, study.variants[0])
+        for way, group in ways(variants).items()
+        for variant in group.values()
+    }
+    return {v: found[v] for v in variants if found[v] != v and found[v] in variants}
+
+
+def _differences(study: Study, known: pd.DataFrame, variants: list[str], sources: Sources) -> str:
+    """Accuracy less that of the reference at equal level, corrected over the table."""
+    of = references(study, variants)
+    pruned = sorted(set(known.loc[known["level"] > 0, "level"]))
+    found = {
+        (name, level): source
+        for name, reference in of.items()
+        for level in pruned
+        if (source := _less(known[known["level"] == level], name, reference)).values
+    }
+    tests = [difference(value for _, value in source.values).t_p for source in found.values()]
+    corrected = dict(zip(found, holm(tests), strict=True))
+    rows = []
+    for name, reference in of.items():
+        row = [name, reference]
+        for level in pruned:
+            if (name, level) not in found:
+                row.append(ABSENT)
+                continue
+            source = found[name, level]
+            text = plus_minus(source.interval(), 100, sign=True)
+            p = p_value(float(corrected[name, level]))
+            row.append(sources.link(source, text) + (f" (p {p})" if p != ABSENT else ""))
+        rows.append(row)
+    if not found:
+        return ""
+    counts = [source.interval().n for source in found.values()]
+    header = ["Variant", "Less", *(f"Level {level} (pp)" for level in pruned)]
+    return (
+        "Test accuracy less that of the reference at equal level, paired by scheme and seed: "
+        "percentage points, mean ± half of the 95 % t-interval over "
+        f"{seeds_text(counts)}, with Holm's p over the table. The reference is random filters "
+        "pruned in the same way where the study has them, else its first variant. How much a level "
+        "removes may differ, which the table above shows.\n\n"
+        + table(header, rows, aligned="ll" + "r" * len(pruned))
+    )
+
+
+def _less(known: pd.DataFrame, name: str, reference: str) -> Source:
+    own, base = (
+        known[known["variant"] == variant].set_index(_KEY) for variant in (name, reference)
+    )
+    both = own.index.intersection(base.index)
+    own, base = (rows.loc[both].reset_index() for rows in (own, base))
+    level = int(known["level"].iloc[0])
+    return of_rows(
+        f"Filters: {name} less {reference}, level {level}",
+        "test_accuracy",
+        f"branch = ticket, level = {level}: variant = {name} less variant = {reference}",
+        (*rows_of(own, "test_accuracy"), *rows_of(base, "test_accuracy", minus=True)),
+    )

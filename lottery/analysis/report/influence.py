@@ -1,0 +1,50 @@
+"""What a factorial study's settings do, by the model of `lottery.analysis.influence`."""
+
+from lottery.analysis.influence import FACTORS, TARGETS, TERMS, Fit, design, fit, runs
+from lottery.analysis.report.document import between, number, p_text, table
+from lottery.analysis.report.study import Study
+from lottery.analysis.sizes import of_filters
+
+
+def settings(study: Study) -> str:
+    """Coefficients for accuracy and reduction with intervals, and how well the model fits."""
+    if not of_filters(study.levels):
+        return ""
+    found = design(study.config, study.variants)
+    if found is None:
+        return ""
+    results = runs(study.levels, found)
+    fits = {
+        name: fit(results, 100 * results[column].astype(float)) for column, name in TARGETS.items()
+    }
+    rows = [
+        [name, *(text for fitted in fits.values() for text in _texts(fitted, name))]
+        for name in ("1", *TERMS)
+    ]
+    header = ["Term"]
+    for name in fits:
+        header += [f"{name.capitalize()} (pp)", "95 % interval"]
+    ranges = "; ".join(
+        f"{name} from {found[name].min():g} to {found[name].max():g}" for name in FACTORS
+    )
+    return (
+        "Least squares of f = a0 + a1 E + a2 P + a3 I + a4 EP + a5 EI + a6 PI + a7 EPI, with E the "
+        "epochs of a level, P the threshold of the shrinkage or its ratio to the largest norm, and "
+        f"I the epochs between two ({ranges}), each coded to [−1, 1]. A coefficient is what half "
+        "of a setting's range changes. Intervals hold where the noise is uneven (HC3); runs count "
+        f"as independent, n = {len(results)}. {' '.join(map(_quality, fits.items()))}\n\n"
+        + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+    )
+
+
+def _texts(fitted: Fit, name: str) -> tuple[str, str]:
+    interval = between(fitted.low[name], fitted.high[name])
+    return number(fitted.coefficients[name], sign=name != "1"), interval
+
+
+def _quality(item: tuple[str, Fit]) -> str:
+    name, fitted = item
+    text = f"{name.capitalize()}: adjusted R² = {number(fitted.adjusted_r2)}"
+    if fitted.lack_of_fit_p == fitted.lack_of_fit_p:
+        text += f", lack of fit {p_text(fitted.lack_of_fit_p)} by the replicates"
+    return f"{text}."

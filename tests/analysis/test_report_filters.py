@@ -1,0 +1,164 @@
+"""The report of a study of whole filters: its tables, verdicts and words."""
+
+import re
+
+import pytest
+
+from lottery.analysis import levels
+from lottery.analysis.claims import judge
+from lottery.analysis.claims.filters import RESULTS, filter_claims
+from lottery.analysis.report import compose, load
+from tests.analysis.filters import write_filter_study
+
+VARIANTS = {
+    "l2_hard": {},
+    "random_hard": {"prune": {"criterion": "random_filters"}},
+    "l2_soft": {"prune": {"during": "soft(every=1ep)"}},
+    "l2_rewind": {"rewind": {"mode": "weights"}},
+}
+ERROR = {"l2_hard": 0.02, "random_hard": 0.05, "l2_soft": 0.03, "l2_rewind": 0.01}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    write_filter_study(
+        folder,
+        VARIANTS,
+        lambda _v, _s, level: 1 - 0.5**level,
+        lambda variant, seed, level: 1 - ERROR[variant] * level + 0.001 * (seed - 1),
+        branches=("ticket", "reinit"),
+    )
+    write_filter_study(
+        folder,
+        {variant: {} for variant in RESULTS},
+        lambda variant, seed, _: (RESULTS[variant][1] + 0.1 * (seed - 1)) / 100,
+        lambda variant, seed, level: (
+            1 - ((RESULTS[variant][2] if level else 0.85) + 0.01 * (seed - 1)) / 100
+        ),
+        study="lim-lenet5",
+        levels=1,
+        shrinking=True,
+    )
+    return folder
+
+
+def section(text, title):
+    return re.split(r"\n## ", text.partition(f"\n## {title}\n")[2])[0]
+
+
+def cells(text, start):
+    """Cells of the table row that begins with `start`, without their links."""
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| {start} |")][:1]
+    return [re.sub(r"\[(.*?)\]\(#\w+\)", r"\1", cell.strip()) for cell in row.split("|")[1:-1]]
+
+
+def test_each_variant_has_error_and_sizes_with_intervals_and_n(results):
+    text = section(compose(load("filters", results), []), "Filters")
+    row = cells(text, "l2_soft")
+    assert row[:2] == ["l2_soft", "2"]
+    assert row[2] == "0.00 ± 0.25"  # level 0: seeds 0.1 apart
+    assert row[3:] == ["6.00 ± 0.25", "75.00 ± 0.00", "37.50 ± 0.00", "3"]
+
+
+def test_differences_are_from_random_filters_removed_in_the_same_way(results):
+    text = section(compose(load("filters", results), []), "Filters")
+    below = text.partition("Test accuracy less that of the reference")[2]
+    assert cells(below, "l2_hard")[1:3] == ["random_hard", "+3.00 ± 0.00 (p < 0.001)"]
+    # Nothing soft is random: the first variant, which is l2_hard.
+    assert cells(below, "l2_soft")[1:3] == ["l2_hard", "−1.00 ± 0.00 (p < 0.001)"]
+    assert "| random_hard | l2_hard |" not in below
+
+
+def test_filter_tickets_are_compared_with_their_controls_where_weights_go_back(results):
+    text = section(compose(load("filters", results), []), "Filters")
+    assert re.findall("### Filter tickets: (.*)", text) == ["l2_rewind"]
+    tickets = text.partition("### Filter tickets: l2_rewind")[2]
+    assert cells(tickets, "1") == ["1", "50", "+2.00 ± 0.00"]
+
+
+def test_what_is_said_of_weights_elsewhere_is_said_of_parameters(results):
+    text = compose(load("filters", results), [])
+    assert "Parameters left (%)" in text
+    assert "eights remaining" not in text.partition("## Where every number comes from")[0]
+    protocol = section(text, "Protocol")
+    assert "of the filters that remain" in protocol
+    assert "the output layer keeps all" in protocol
+    assert "biases never" not in protocol
+
+
+def test_a_study_of_single_weights_has_no_such_section(results, tmp_path):
+    table = levels("filters", results).drop(columns=["parameters", "macs"])
+    write_filter_study(tmp_path, VARIANTS, lambda *_: 0.5, lambda *_: 0.9)
+    table.to_csv(tmp_path / "filters" / "levels.csv", index=False)
+    text = compose(load("filters", tmp_path), [])
+    assert "\n## Filters\n" not in text
+    assert "Weights remaining (%)" in text
+
+
+def test_published_reductions_and_errors_are_put_to_the_variants_of_their_names(results):
+    found = judge(levels("lim-lenet5", results))
+    assert [verdict.claim.id for verdict in found] == [claim.id for claim in filter_claims()]
+    assert {verdict.verdict for verdict in found} == {"reproduced"}
+    by_id = {verdict.claim.id: verdict for verdict in found}
+    assert by_id["lim-input-reduction"].interval.mean == pytest.approx(87.6, abs=1e-3)
+    assert by_id["lim-input-reduction"].interval.n == 3
+    assert by_id["lim-relative-error"].interval.mean == pytest.approx(0.96)
+    assert by_id["lim-unpruned"].interval.mean == pytest.approx(0.85)
+
+
+def test_other_results_are_not_reproduced(results):
+    table = levels("lim-lenet5", results)
+    table["test_accuracy"] -= 0.01
+    table.loc[table["level"] == 1, "parameters"] *= 2
+    found = judge(table)
+    by_id = {verdict.claim.id: verdict.verdict for verdict in found}
+    assert by_id.pop("lim-layer-above-1") == "reproduced"
+    assert set(by_id.values()) == {"not reproduced"}
+
+
+def test_studies_without_these_variants_are_not_asked(results):
+    assert judge(levels("filters", results)) == []
+
+
+def test_published_figures_on_cifar_stand_beside_ours_without_a_verdict(tmp_path):
+    folder = write_filter_study(
+        tmp_path,
+        VARIANTS,
+        lambda _v, _s, level: 1 - 0.5**level,
+        lambda variant, _, level: 0.9 - ERROR[variant] * level,
+        model="resnet20",
+    )
+    path = folder / "study.yaml"
+    assert "SFP" not in compose(load("filters", tmp_path), [])  # on MNIST there is none
+    path.write_text(path.read_text().replace("data: mnist", "data: cifar10"))
+    text = section(compose(load("filters", tmp_path), []), "Filters")
+    (row,) = [line for line in text.splitlines() if "SFP" in line]
+    assert "93.59 → 93.36" in row
+    assert "`l2_soft`, resnet20, n = 3 | 2 | 37.5 | 90.00 | −6.00 ± 0.00" in row
+    assert "C-SGD" not in text
+
+
+def test_the_influence_of_settings_is_a_table(tmp_path):
+    runs = {
+        f"run{k}": {
+            "train": {"duration": f"{10 + 10 * (k % 3)}ep"},
+            "prune": {
+                "during": f"shrinkage(ratio={0.1 + 0.1 * (k // 9)}, every={1 + k // 3 % 3}ep)"
+            },
+        }
+        for k in range(18)
+    }
+    write_filter_study(
+        tmp_path,
+        runs,
+        lambda v, *_: 0.5 + 0.2 * (int(v[3:]) // 9),
+        lambda v, *_: 0.9 + 0.01 * (int(v[3:]) % 3),
+        levels=1,
+        seeds=[0],
+    )
+    text = section(compose(load("filters", tmp_path), []), "Influence of the settings")
+    assert "P from 0.1 to 0.2" in text
+    assert "n = 18" in text
+    assert cells(text, "E")[1] == "+1.00"
+    assert cells(text, "P")[3] == "+10.00"
