@@ -170,7 +170,7 @@ BAD_ARGUMENTS = {
     "--data svhn": "data is 'svhn'; allowed: cifar10, mnist, or module:function",
     "--data tests.tiny:net": "data is 'tests.tiny:net'; allowed: a data set that can be loaded",
     "--data tests.tiny:images(n=1)": "data tests.tiny:images's option is 'n'; allowed: side,",
-    "--prune.criterion wish": "criterion is 'wish'; allowed: diff_sign, grasp, lamp,",
+    "--prune.criterion wish": "criterion is 'wish'; allowed: apoz, bn_scale, diff_sign,",
     "--prune.scope row": "prune.scope is 'row'; allowed: layer, global",
     "--prune.linear_rate 1": "prune.linear_rate is 1.0; allowed: a fraction of at least 0 below 1",
     "--prune.linear_rate a": "prune.linear_rate is 'a'; allowed: a number",
