@@ -37,6 +37,11 @@ def sizes(levels: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def only_weights(layers: pd.DataFrame) -> pd.DataFrame:
+    """Rows of layers' weights, without the biases and batch norm that go with filters."""
+    return layers[layers["layer"].str.endswith("weight") & (layers["kind"] != "norm")]
+
+
 def last_levels(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of each variant's last level; a cell that ended before it has none."""
     return table[table["level"] == table.groupby("variant")["level"].transform("max")]

@@ -120,10 +120,11 @@ def write_filter_study(
                 identity
                 | {
                     "level": level,
-                    "layer": f"{name}.weight",
-                    "kind": "output" if name == "fc2" else name[:-1].replace("fc", "linear"),
-                    "weights": 100 * outputs,
-                    "remaining": round(100 * outputs * (1 - share)),
+                    "layer": layer,
+                    "kind": kind
+                    or ("output" if name == "fc2" else name[:-1].replace("fc", "linear")),
+                    "weights": size * outputs,
+                    "remaining": round(size * outputs * (1 - share)),
                     "span": 1.0,
                     "initial_histogram": [1] * 64,
                     "final_histogram": [1] * 64,
@@ -132,6 +133,11 @@ def write_filter_study(
                     "kept_outputs": outputs if name == "fc2" else round(outputs * (1 - share)),
                 }
                 for name, outputs in LAYERS.items()
+                for layer, kind, size in (
+                    (f"{name}.weight", "", 100),
+                    (f"{name}.bias", "", 1),
+                    (f"{name}_norm.weight", "norm", 1),
+                )
             ]
     folder = results / study
     folder.mkdir(parents=True, exist_ok=True)

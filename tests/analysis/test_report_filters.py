@@ -87,6 +87,13 @@ def test_what_is_said_of_weights_elsewhere_is_said_of_parameters(results):
     assert "biases never" not in protocol
 
 
+def test_schemes_are_of_weights_and_networks_of_all_that_goes_with_filters(results):
+    text = compose(load("filters", results), [])
+    header = section(text, "Initialisation schemes")
+    assert re.findall("σ of `(.*?)`", header) == ["conv1", "conv2", "fc1", "fc2"]
+    assert "prunable parameters" in section(text, "Networks")
+
+
 def test_a_study_of_single_weights_has_no_such_section(results, tmp_path):
     table = levels("filters", results).drop(columns=["parameters", "macs"])
     write_filter_study(tmp_path, VARIANTS, lambda *_: 0.5, lambda *_: 0.9)

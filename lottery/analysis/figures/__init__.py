@@ -45,7 +45,7 @@ from lottery.analysis.figures.weights import (
 )
 from lottery.analysis.influence import design
 from lottery.analysis.mechanism import by_layer
-from lottery.analysis.sizes import left, of_filters
+from lottery.analysis.sizes import left, of_filters, only_weights
 from lottery.analysis.widths import is_axis, widths
 
 __all__ = [
@@ -91,6 +91,7 @@ def render(
     drawn = [variant for variant in variants if variant in pruned]
     of_whole: dict[str, Callable[[], Figure]] = {}
     if of_filters(levels):
+        layers = only_weights(layers)
         settings = design(frames.configuration(study, results), drawn)
         if settings is not None:
             return _save({"influence": lambda: influence(levels, settings)}, folder)

@@ -23,7 +23,7 @@ from lottery.analysis.figures.style import (
     styled,
     variant_name,
 )
-from lottery.analysis.sizes import sizes
+from lottery.analysis.sizes import only_weights, sizes
 from lottery.analysis.statistics import summary
 
 WAYS = ("hard", "soft", "rewind")
@@ -107,7 +107,7 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
 
     Of the levels after the first a middle one and the last are drawn; means over seeds and schemes.
     """
-    tickets = layers[layers["branch"] == "ticket"]
+    tickets = only_weights(layers[layers["branch"] == "ticket"])
     names = list(dict.fromkeys(tickets["layer"]))
     columns = _columns(len(variants))
     rows = -(-len(variants) // columns)

@@ -9,7 +9,7 @@ import pandas as pd
 from lottery.analysis.figures.style import branch_look, scheme_name
 from lottery.analysis.report.document import listed, plural, table
 from lottery.analysis.report.study import Study
-from lottery.analysis.sizes import PARAMETERS
+from lottery.analysis.sizes import PARAMETERS, only_weights
 from lottery.errors import LotteryError
 from lottery.init import SCHEMES
 
@@ -198,17 +198,18 @@ def networks(study: Study) -> str:
         for name, row in shapes.iterrows()
     ]  # fmt: skip
     rows.append(["all", "", "", "", f"{shapes['weights'].sum():,}", f"{left.sum():,.0f}"])
+    what = "weights" if len(only_weights(first)) == len(first) else "parameters"
     models = listed(f"`{model}`" for model in sorted(set(study.levels["model"])))
     header = [
         "Layer",
         "Kind",
         "Inputs of a unit",
         "Units",
-        "Weights",
+        what.capitalize(),
         f"Kept at level {last['level'].max()}",
     ]
     return (
-        f"{models}: prunable weights, from `layers.parquet`. *Inputs of a unit* is its fan-in, in "
+        f"{models}: prunable {what}, from `layers.parquet`. *Inputs of a unit* is its fan-in, in "
         "a convolution channels times kernel area; the last column is a mean over schemes and "
         "seeds.\n\n" + table(header, rows, aligned="llrrrr")
     )
@@ -216,7 +217,8 @@ def networks(study: Study) -> str:
 
 def schemes(study: Study) -> str:
     """Formula of each scheme, and the standard deviation that its initial weights have."""
-    start = study.layers[(study.layers["level"] == 0) & (study.layers["branch"] == "ticket")]
+    start = only_weights(study.layers)
+    start = start[(start["level"] == 0) & (start["branch"] == "ticket")]
     names = list(dict.fromkeys(start["layer"]))
     deviations = {
         (init, layer): _deviation(rows) for (init, layer), rows in start.groupby(["init", "layer"])
