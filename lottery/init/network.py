@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from lottery.data.images import Examples
 from lottery.errors import ConfigError
@@ -112,23 +111,18 @@ def initialise(
 ) -> nn.Module:
     """Set every linear and convolution layer of `model` by `scheme`, in place; biases to zero.
 
-    Batch norm and its like start anew: scales one, shifts zero, no running statistics.
-
     scheme: a name such as "xavier_normal", a name with options such as "kaiming_normal(gain=1)",
         "module:function", or a function (shape, fans, generator) -> Tensor of that shape.
     seed, address: where the random streams are found, one per layer; another address is another
         draw under the same seed (the reinit control).
     examples: the training examples, on the model's device, for schemes that look at them.
-    Other parameters (embeddings, say) are left as they are.
+    Other parameters (batch norm, embeddings) are left as they are.
     """
     weights = NetworkDraw(model, seed, address, examples).weights(scheme)
     for name, module in layers(model).items():
         module.weight.copy_(weights[name])
         if module.bias is not None:
             module.bias.zero_()
-    for norm in model.modules():
-        if isinstance(norm, (_NormBase, nn.GroupNorm, nn.LayerNorm)):
-            norm.reset_parameters()
     return model
 
 

@@ -9,7 +9,6 @@ from torch import nn
 from lottery.errors import ConfigError
 from lottery.init import SCHEMES, initialise, is_network_scheme, layers, network_scheme
 from lottery.init.ticket_informed import TicketFit, fit
-from lottery.models import build
 
 
 @pytest.fixture(scope="module")
@@ -114,32 +113,3 @@ def test_layers_come_in_the_networks_order_under_their_weights_names(own):
 def test_the_file_of_the_fixture_is_what_a_command_writes(file):
     with open(file) as text:
         assert json.load(text).keys() == {"source", "seeds", "layers"}
-
-
-@pytest.mark.parametrize("scheme", ["xavier_normal", "orthogonal", "by_layer(rest=normal(0.1))"])
-def test_batch_norm_starts_anew_whatever_it_was_before(scheme):
-    """A network that was trained already is not to start from what it learnt."""
-    model = build("resnet20(width=0.25)")
-    fresh = {name: value.clone() for name, value in model.state_dict().items()}
-    for _ in range(2):
-        model.train()(torch.randn(4, 3, 32, 32)).sum().backward()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.sub_(parameter.grad + 0.1)
-    initialise(model, scheme, seed=0)
-    norms = {name for name in fresh if "norm" in name}
-    assert len(norms) == 19 * 5
-    assert all(torch.equal(model.state_dict()[name], fresh[name]) for name in norms)
-    assert bool((model.norm.weight == 1).all()) and not bool(model.norm.bias.any())
-    assert layers(model).keys().isdisjoint(norms)
-    with torch.no_grad():
-        assert bool(model.eval()(torch.randn(2, 3, 32, 32)).isfinite().all())
-
-
-def test_layer_and_group_norm_start_anew_and_embeddings_stay():
-    model = nn.Sequential(nn.Embedding(3, 4), nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.Linear(4, 2))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.fill_(5.0)
-    initialise(model, seed=0)
-    assert [p.mean().item() for p in model[:3].parameters()] == [5.0, 1.0, 0.0, 1.0, 0.0]

@@ -258,7 +258,7 @@ def test_sign_constant_has_the_signs_of_the_normal_under_the_same_seed():
     )
 
 
-def test_biases_are_zero_norms_start_anew_and_other_parameters_are_left_alone(own):
+def test_biases_are_zero_and_what_is_no_layer_is_left_alone(own):
     model = own()
     with torch.no_grad():
         model.blocks[0].norm.weight.fill_(0.7)
@@ -267,8 +267,8 @@ def test_biases_are_zero_norms_start_anew_and_other_parameters_are_left_alone(ow
     assert initialise(model, "kaiming_normal") is model
     assert not model.stem.bias.any()
     assert not model.heads["classes"].bias.any()
-    assert (model.blocks[0].norm.weight == 1).all()
-    assert not model.blocks[0].norm.running_mean.any()
+    assert (model.blocks[0].norm.weight == 0.7).all()
+    assert (model.blocks[0].norm.running_mean == 0.3).all()
     assert (model.blocks[0].scale == 0.5).all()
     for name, parameter in model.named_parameters():
         assert parameter is parameters[name], "an optimiser made before would hold dead tensors"
