@@ -74,7 +74,7 @@ def test_it_trains_to_the_weights_of_the_reference_engine(root, dataset, density
     optimizer = loop.make_optimizer(reference, TrainConfig())
     train_steps(reference, masks, optimizer, batches, lambda step: 1.2e-3, 0, 12)
 
-    order = [batches._order(step // 10).view(-1, 20)[step % 10].tolist() for step in range(12)]
+    order = batches.drawn(0, 12)[0].tolist()
     images = datasets.MNIST(root, train=True, transform=transforms.ToTensor())
     usual = masked(lenet(), masks)
     adam = torch.optim.Adam(usual.parameters(), lr=1.2e-3)
