@@ -147,3 +147,22 @@ def write_filter_study(
     config = SETTINGS | {"model": model, "levels": levels, "variants": dict(variants)}
     (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return folder
+
+
+FACTORIAL = {
+    f"run{k}": {
+        "train": {"duration": f"{10 + 10 * (k % 3)}ep"},
+        "prune": {"during": f"shrinkage(ratio={0.1 + 0.1 * (k // 9)}, every={1 + k // 3 % 3}ep)"},
+    }
+    for k in range(18)
+}
+"""Runs over epochs, ratios and intervals, each at two or three values."""
+
+
+def write_factorial_study(results, accuracy):
+    """Write the runs of FACTORIAL; only their ratio decides what is removed."""
+
+    def removed(variant, *_):
+        return 0.5 + 0.2 * (int(variant[3:]) // 9)
+
+    return write_filter_study(results, FACTORIAL, removed, accuracy, levels=1, seeds=[0])

@@ -6,7 +6,13 @@ import pytest
 from lottery.analysis import curves, figures, frames, layers, levels, mean_interval
 from lottery.analysis.figures.filters import shrinking, ways
 from lottery.analysis.influence import design
-from tests.analysis.filters import MACS, PARAMETERS, write_filter_study
+from tests.analysis.filters import (
+    FACTORIAL,
+    MACS,
+    PARAMETERS,
+    write_factorial_study,
+    write_filter_study,
+)
 
 VARIANTS = {"l1_hard": {}, "l2_hard": {}, "l1_soft": {}}
 ACCURACY = {"l1_hard": 0.97, "l2_hard": 0.98, "l1_soft": 0.96}
@@ -117,25 +123,9 @@ def test_what_is_left_is_parameters_and_not_weights(results):
 
 
 def test_a_factorial_study_has_its_coefficients_alone(tmp_path):
-    runs = {
-        f"run{k}": {
-            "train": {"duration": f"{10 + 10 * (k % 3)}ep"},
-            "prune": {
-                "during": f"shrinkage(ratio={0.1 + 0.1 * (k // 9)}, every={1 + k // 3 % 3}ep)"
-            },
-        }
-        for k in range(18)
-    }
-    write_filter_study(
-        tmp_path,
-        runs,
-        lambda v, *_: 0.5 + 0.2 * (int(v[3:]) // 9),
-        lambda *_: 0.98,
-        levels=1,
-        seeds=[0],
-    )
+    write_factorial_study(tmp_path, lambda *_: 0.98)
     assert {p.stem for p in figures.render("filters", tmp_path, tmp_path)} == {"influence"}
-    settings = design(frames.configuration("filters", tmp_path), runs)
+    settings = design(frames.configuration("filters", tmp_path), FACTORIAL)
     right = figures.influence(levels("filters", tmp_path), settings).axes[1]
     (points,) = right.containers
     np.testing.assert_allclose(

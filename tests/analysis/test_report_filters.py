@@ -8,7 +8,7 @@ from lottery.analysis import levels
 from lottery.analysis.claims import judge
 from lottery.analysis.claims.filters import RESULTS, filter_claims
 from lottery.analysis.report import compose, load
-from tests.analysis.filters import write_filter_study
+from tests.analysis.filters import write_factorial_study, write_filter_study
 
 VARIANTS = {
     "l2_hard": {},
@@ -147,23 +147,7 @@ def test_published_figures_on_cifar_stand_beside_ours_without_a_verdict(tmp_path
 
 
 def test_the_influence_of_settings_is_a_table(tmp_path):
-    runs = {
-        f"run{k}": {
-            "train": {"duration": f"{10 + 10 * (k % 3)}ep"},
-            "prune": {
-                "during": f"shrinkage(ratio={0.1 + 0.1 * (k // 9)}, every={1 + k // 3 % 3}ep)"
-            },
-        }
-        for k in range(18)
-    }
-    write_filter_study(
-        tmp_path,
-        runs,
-        lambda v, *_: 0.5 + 0.2 * (int(v[3:]) // 9),
-        lambda v, *_: 0.9 + 0.01 * (int(v[3:]) % 3),
-        levels=1,
-        seeds=[0],
-    )
+    write_factorial_study(tmp_path, lambda v, *_: 0.9 + 0.01 * (int(v[3:]) % 3))
     text = section(compose(load("filters", tmp_path), []), "Influence of the settings")
     assert "P from 0.1 to 0.2" in text
     assert "n = 18" in text
