@@ -39,7 +39,7 @@ def run_cells(
     config: StudyConfig, dataset: Dataset, engine: str, seeds: list[int], levels: int
 ) -> CellRun:
     """Tickets of these seeds side by side, as a worker of a study runs them."""
-    device = dataset.train.labels.device.type
+    device = dataset.train.device.type
     walks = []
     with repeatable(device):
         for seed in seeds:

@@ -58,7 +58,7 @@ def _seconds_per_step(
     def lay_out(model: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         return (inputs[0].contiguous(memory_format=images),)
 
-    device = data.train.labels.device.type
+    device = data.train.device.type
     for length in (1, steps):
         part = segment(config, data, Case("reference", 1.0), 0, length)
         part.model.to(memory_format=weights).register_forward_pre_hook(lay_out)

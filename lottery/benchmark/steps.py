@@ -68,7 +68,7 @@ def cases(engines: list[str], densities: list[float], replicas: list[int]) -> li
 
 def segment(config: StudyConfig, data: Splits, case: Case, seed: int, steps: int) -> Segment:
     """The first steps of a network at its density, from its initialisation on, unevaluated."""
-    model = build(config.model, seed).to(data.train.labels.device)
+    model = build(config.model, seed).to(data.train.device)
     initialise(model, config.inits[0], seed)
     masks = masks_at(model, case.density, config.prune)
     optimizer = make_optimizer(model, config.train)
@@ -84,7 +84,7 @@ def segment(config: StudyConfig, data: Splits, case: Case, seed: int, steps: int
 
 def seconds_per_step(config: StudyConfig, data: Splits, case: Case, steps: int) -> float:
     """Seconds per step and replica of one segment, after one that is not counted."""
-    device = data.train.labels.device.type
+    device = data.train.device.type
     engine: Callable[..., object] = ENGINES[case.engine]
     run = functools.partial(engine, mode=case.mode) if case.mode else engine
     warm_up = max(1, steps // 100)
@@ -98,7 +98,7 @@ def measure_steps(
     config: StudyConfig, data: Splits, todo: list[Case], steps: int, rounds: int
 ) -> list[Row]:
     """A row per floor and per case, with its ratios to the floor and to the reference."""
-    device = data.train.labels.device.type
+    device = data.train.device.type
     measurements: dict[Case, Any] = {}
     model = build(config.model).to(device)
     images, _ = next(Batches(data.train, config.train.batch_size, seed=0).steps(0, 1))

@@ -64,7 +64,7 @@ def measure_study(
 def run_as_usual(config: StudyConfig, dataset: Dataset, levels: int) -> CellRun:
     """The first so many levels in the usual way, with as many threads as PyTorch takes."""
     run = CellRun(USUAL, [0], torch.get_num_threads())
-    device = dataset.train.labels.device.type
+    device = dataset.train.device.type
     with tempfile.TemporaryDirectory(prefix="lottery-") as root, torch.random.fork_rng():
         save_as_mnist(dataset, Path(root))
         for level in run_usual(config, Path(root), levels - 1, seed=0, device=device):

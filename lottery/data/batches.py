@@ -83,7 +83,7 @@ class Batches:
     def _epoch(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Order and choices of an epoch, drawn on CPU so that every device sees the same."""
         if self._latest is None or self._latest[0] != epoch:
-            total, device = len(self.examples), self.examples.labels.device
+            total, device = len(self.examples), self.examples.device
             chance = generator(self.seed, "data", self.level, epoch)
             order = torch.randperm(total, generator=chance)
             chance = generator(self.seed, "augmentation", self.level, epoch)

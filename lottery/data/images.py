@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lottery.data import sources
 from lottery.errors import ConfigError, DataError
+from lottery.objectives import CLASSIFICATION, Objective
 from lottery.registry import Registry
 from lottery.seeds import generator
 
@@ -45,13 +46,23 @@ class Examples:
         """Number of examples."""
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+        return self.labels.device
+
+    @property
+    def objective(self) -> Objective:
+        """What a network learns from them: to tell their classes."""
+        return CLASSIFICATION
+
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on `device`."""
         return Examples(self.images.to(device), self.labels.to(device))
 
     def subset(self, index: Tensor) -> Examples:
         """The examples at `index` (int64, on any device), in its order."""
-        images, labels = self._at(index.to(self.labels.device))
+        images, labels = self._at(index.to(self.device))
         return Examples(images, labels)
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lottery.data.images import Examples
+from lottery.objectives import Metrics
 from lottery.pruning.masks import State
 from lottery.training.loop import evaluate, in_batches
-from lottery.training.segment import Metrics
 
 
 def barriers(

@@ -59,7 +59,7 @@ class Recorder:
         model: the network, for its structure. start: weights that training started from, masked or
         not. initial: weights at initialisation. masks and states on any device and on the CPU.
         """
-        device = self.sample.labels.device
+        device = self.sample.device
         here, masks = masks.to(device), masks.to("cpu")
         network = copy.deepcopy(model)
         with noise(self._noise, device):
@@ -78,6 +78,6 @@ class Recorder:
         """Between two trained networks, on the sample of training images and on the test set."""
         sets = {"train": self.sample, "test": self.test}
         network = copy.deepcopy(model)
-        with noise(self._noise, self.sample.labels.device):
+        with noise(self._noise, self.sample.device):
             found = barriers(network, one, other, sets, self.config.barrier_points)
         return {quantity: {ALL: value} for quantity, value in found.items()}

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery.data.images import Examples
 from lottery.diagnostics.quantities import ALL, Quantities, ratios
@@ -57,7 +56,8 @@ def _squared_gradient(model: nn.Module, masks: Masks, examples: Examples) -> dic
     totals = {name: torch.zeros_like(parameter) for name, parameter in named.items()}
     model.eval()
     for images, labels in in_batches(examples):
-        loss = F.cross_entropy(model(images).float(), labels, reduction="sum") / len(examples)
+        loss = examples.objective.loss(model(images).float(), labels)
+        loss = loss * (len(labels) / len(examples))
         gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         for total, gradient in zip(totals.values(), gradients, strict=True):
             if gradient is not None:

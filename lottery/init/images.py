@@ -51,7 +51,7 @@ def data_aware_first(draw: NetworkDraw, base: str = "xavier_normal", floor: floa
 def input_deviations(first: LayerModule, examples: Examples) -> Tensor:
     """Standard deviation over the examples of each input of a first layer: float64, inputs."""
     inputs = first.weight.shape[1]
-    total = square = torch.zeros(inputs, dtype=torch.float64, device=examples.labels.device)
+    total = square = torch.zeros(inputs, dtype=torch.float64, device=examples.device)
     low = torch.full_like(total, torch.inf)
     high, count = -low, 0
     for start in range(0, len(examples), CHUNK):

@@ -82,7 +82,7 @@ class NetworkDraw:
         """Network input of `count` training images, the same for all draws under one seed."""
         training = self.training
         order = torch.randperm(len(training), generator=generator(self.seed, "init", "images"))
-        return training.batch(order[:count].to(training.labels.device))[0]
+        return training.batch(order[:count].to(training.device))[0]
 
     def weights(self, scheme: Scheme) -> Weights:
         """All layers' weights by any scheme."""

@@ -6,10 +6,10 @@ from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lottery.errors import ConfigError, DivergedError
+from lottery.objectives import CLASSIFICATION, Objective
 from lottery.pruning.masks import Masks
 from lottery.pruning.responses import Activity, Responses
 
@@ -32,26 +32,29 @@ class Network:
         images: Tensor,
         labels: Tensor,
         masks: Masks | None = None,
+        objective: Objective = CLASSIFICATION,
     ) -> None:
-        """model: maps images (batch, ...) to logits. state: its parameters and buffers. images and
-        labels: one batch, on the model's device. masks: what is pruned already.
+        """model: maps images (batch, ...) to what the objective takes. state: its parameters and
+        buffers. images and labels: one batch, on the model's device. masks: what is pruned already.
+        objective: whose loss is differentiated.
         """
         self._model = model
         self._state = state
         self._batch = images, labels
         self._masks = Masks.ones(model) if masks is None else masks
+        self._objective = objective
         self._found: dict[object, object] = {}
 
     def under(self, masks: Masks) -> "Network":
         """The same network with other masks."""
-        return Network(self._model, self._state, *self._batch, masks)
+        return Network(self._model, self._state, *self._batch, masks, self._objective)
 
     def loss_gradient(self) -> Gradients:
-        """Gradient of the mean cross-entropy over the images."""
+        """Gradient of the mean loss over the images."""
         return self._once("loss", self._loss_gradient)
 
     def hessian_gradient(self, temperature: float = 1.0) -> Gradients:
-        """Hg, for gradient g and Hessian H of the mean cross-entropy of logits / temperature.
+        """Hg, for gradient g and Hessian H of the mean loss of outputs / temperature.
 
         g is that of kept weights alone, so this is half the gradient of g's squared norm.
         """
@@ -67,7 +70,7 @@ class Network:
         return self._once("flow", self._flow_gradient)
 
     def loss_gradients(self, batches: int) -> list[Gradients]:
-        """Gradient of the mean cross-entropy over each of as many mini-batches of the images."""
+        """Gradient of the mean loss over each of as many mini-batches of the images."""
 
         def compute() -> list[Gradients]:
             model = self._with_batch_statistics()
@@ -80,7 +83,7 @@ class Network:
 
         By the layer's weight's name. A gate stands behind the batch norm that follows the layer, if
         one does, and is one for all positions of an image: its gradient is the sum over positions
-        of z · ∂L/∂z. L is the mini-batch's mean cross-entropy.
+        of z · ∂L/∂z. L is the mini-batch's mean loss.
         """
         return self._once(("gates", batches), lambda: self._gate_gradients(batches))
 
@@ -121,7 +124,7 @@ class Network:
         found: dict[str, list[Tensor]] = {}
         for images, labels in self._batches(batches):
             with Responses(model, gates=True) as responses:
-                loss = F.cross_entropy(model(images), labels)
+                loss = self._objective.loss(model(images), labels)
             uses = [(name, gate) for name, gates in responses.gates.items() for gate in gates]
             slopes = _finite_gradients(loss, [gate for _, gate in uses])
             sums: dict[str, Tensor] = {}
@@ -135,11 +138,11 @@ class Network:
         return self._loss_gradient_on(self._with_batch_statistics(), *self._batch)
 
     def _loss_gradient_on(self, model: nn.Module, images: Tensor, labels: Tensor) -> Gradients:
-        return self._gradients(F.cross_entropy(model(images), labels), model)
+        return self._gradients(self._objective.loss(model(images), labels), model)
 
     def _hessian_gradient(self, temperature: float) -> Gradients:
         model, (images, labels) = self._with_batch_statistics(), self._batch
-        loss = F.cross_entropy(model(images) / temperature, labels)
+        loss = self._objective.loss(model(images) / temperature, labels)
         gradients = self._gradients(loss, model, differentiable=True)
         kept = [gradient * self._masks[name] for name, gradient in gradients.items()]
         product = torch.stack([(gradient * gradient.detach()).sum() for gradient in kept]).sum()

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from lottery.errors import ConfigError
+from lottery.objectives import CLASSIFICATION, Objective
 from lottery.pruning.channels import ChannelGraph
 from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
 from lottery.pruning.criteria.trial import ranks_filters
@@ -39,6 +40,7 @@ def prune_units(
     multiple_of: int = 1,
     generator: Generator | None = None,
     batch: tuple[Tensor, Tensor] | None = None,
+    objective: Objective = CLASSIFICATION,
 ) -> Tensor:
     """Units to remove, those of `removed` among them: bool, (units,).
 
@@ -50,7 +52,7 @@ def prune_units(
     normalised anew. keep_at_least: units that a layer keeps in any case, if it has as many.
     multiple_of: what the units that a layer keeps are rounded to, at least one multiple. generator:
     draws scores of random criteria and the order among ties. batch: images and labels, for criteria
-    on data.
+    on data. objective: whose loss such criteria differentiate.
     """
     if scope not in ("layer", "global"):
         raise ConfigError("scope", scope, "layer, global")
@@ -67,7 +69,7 @@ def prune_units(
         for pool in pools
     ]
     for iteration in range(iterations):
-        scores = unit_scores(model, graph, removed, initial, criterion, generator, batch)
+        scores = unit_scores(model, graph, removed, initial, criterion, generator, batch, objective)
         last, found = iteration == iterations - 1, removed.clone()
         for pool, target in zip(pools, targets, strict=True):
             candidates = {name: homes[name][~removed[homes[name]]] for name in pool}
@@ -137,6 +139,7 @@ def unit_scores(
     criterion: str | Criterion,
     generator: Generator,
     batch: tuple[Tensor, Tensor] | None = None,
+    objective: Objective = CLASSIFICATION,
 ) -> Tensor:
     """Scores of units in float64, on the CPU: (units,); −inf of those removed, inf of those fixed.
 
@@ -148,7 +151,9 @@ def unit_scores(
     before.load_state_dict(initial)
     for network in (small, before):
         shrink(network, removed, graph)
-    ranked = None if batch is None else Network(small, small.state_dict(), *batch)
+    ranked = None
+    if batch is not None:
+        ranked = Network(small, small.state_dict(), *batch, objective=objective)
     context = Context(generator, ranked)
     scores = torch.zeros(graph.units, dtype=torch.float64)
     for name, written in graph.written.items():

@@ -25,12 +25,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lottery.errors import StoreError
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks, State, pack, unpack
 from lottery.study import records
 from lottery.tickets.level import Level, Memory
 from lottery.tickets.size import Size
 from lottery.training.level import Checkpoint, Evaluation
-from lottery.training.segment import Metrics
 
 log = logging.getLogger("lottery")
 

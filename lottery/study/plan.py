@@ -117,7 +117,7 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        device = trainer.data.train.labels.device
+        device = trainer.data.train.device
         model = build(config.model).to(device)
         initialise(model, config.inits[0], config.seeds[0], examples=trainer.data.train)
         masks = _masks_at(config, trainer, model, level)
@@ -160,7 +160,7 @@ def _masks_at(config: StudyConfig, trainer: LevelTrainer, model: nn.Module, leve
     graph = trace(model, example_of(trainer.data.train))
     keep = unit_counts(model, graph, config.prune, level)
     removed = prune_units(model, graph, keep, criterion="random_filters")
-    return unit_masks(graph, model, removed).to(trainer.data.train.labels.device)
+    return unit_masks(graph, model, removed).to(trainer.data.train.device)
 
 
 def random_masks(model: nn.Module, counts: Mapping[str, int], biases: bool = False) -> Masks:

@@ -254,11 +254,9 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
         model = build(config.model)
         masks = Masks.ones(model)
         with torch.no_grad():
-            logits = model.eval()(images)
-        if logits.dim() != 2 or logits.shape[1] < classes:
-            raise ValueError(f"its output is {tuple(logits.shape)} for {len(images)} images")
+            data.val.objective.check(model.eval()(images), classes)
         during = config.prune.during != NONE
-        choose_engine(config.engine, model, masks, config.train, images, procedure=during)
+        choose_engine(config.engine, model, masks, config.train, data.val, procedure=during)
     except LotteryError:
         raise
     except Exception as error:

@@ -25,7 +25,7 @@ def cells_together(
     model = build(config.model).to(device)
     during = config.prune.during != NONE
     masks = Masks.ones(model)
-    engine = choose_engine(config.engine, model, masks, config.train, images[:2], procedure=during)
+    engine = choose_engine(config.engine, model, masks, config.train, train, procedure=during)
     if engine != "stacked":
         return 1
     # Each seed has its own split, of which a stack holds another copy.

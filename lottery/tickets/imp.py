@@ -228,7 +228,7 @@ def find_dense(
 
 def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
     """Initialise `model` on the data's device; a copy of its state, taken after the scheme."""
-    initialise(model.to(data.train.labels.device), init, seed, examples=data.train)
+    initialise(model.to(data.train.device), init, seed, examples=data.train)
     return snapshot(model)
 
 
@@ -262,6 +262,16 @@ def _rewound(
     elif rewind.optimizer == "kept" and end:
         optimizer = end.optimizer
     initial, weights = rescaled(target, masks, rewind.rescale), source.trained
+    before = (source.level + 1) * (last_step - step)
     if rewind.mode == "weights":
-        weights = rescaled(point.model, masks, rewind.rescale) if point else initial
-    return Start(level, masks, weights, initial, step, optimizer, rewind.mode == "none")
+        weights, before = rescaled(point.model, masks, rewind.rescale) if point else initial, 0
+    return Start(
+        level,
+        masks,
+        weights,
+        initial,
+        step,
+        optimizer,
+        hold_rate=rewind.mode == "none",
+        steps_before=before,
+    )

@@ -9,13 +9,14 @@ from typing import Any, ParamSpec
 from torch import nn
 
 from lottery.diagnostics import Quantities, Recorder
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks, State, prunable
 from lottery.tickets.size import Size
 from lottery.training import engines
 from lottery.training.level import Checkpoint, Evaluation, LevelRun, LevelTrainer, snapshot
 from lottery.training.loop import make_optimizer
 from lottery.training.procedures.base import During
-from lottery.training.segment import Metrics, Outcome, Segment
+from lottery.training.segment import Outcome, Segment
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ class Start:
     hold_rate: bool = False
     during: During | None = None
     """What changes the network on the way."""
+    steps_before: int = 0
+    """Steps that the weights were trained for before the level's step 0."""
 
 
 Watch = Callable[[Start, Evaluation], None]
@@ -189,7 +192,7 @@ def train_to_end(
 
     rewind_step: save the rewind point there (level 0). keep_end: save the final point too.
     """
-    device = trainer.data.train.labels.device
+    device = trainer.data.train.device
     masks = start.masks.to(device)
     begin = memory.load_checkpoint()
     if begin is None or begin.level != start.level:
@@ -213,6 +216,7 @@ def train_to_end(
         also_at=rewind_step,
         hold_rate=start.hold_rate,
         during=start.during,
+        steps_before=start.steps_before,
     )
     while segment := run.next_segment():
         evaluation = run.note((yield segment))

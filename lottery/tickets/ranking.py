@@ -59,7 +59,7 @@ class _Ranking:
         self._config = config
         self._seed = seed
         self._train = data.train
-        self._device = data.train.labels.device
+        self._device = data.train.device
         self._initial = initial
         self._noise = derive(seed, "prune", "noise")
 
@@ -98,7 +98,13 @@ class WeightRanking(_Ranking):
                 scope=config.scope,
                 iterations=config.iterations,
                 generator=self._chance(level),
-                network=Network(self._model, state, *self._images(), masks=masks.to(self._device)),
+                network=Network(
+                    self._model,
+                    state,
+                    *self._images(),
+                    masks=masks.to(self._device),
+                    objective=self._train.objective,
+                ),
             )
         return found.to("cpu")
 
@@ -137,6 +143,7 @@ class FilterRanking(_Ranking):
                 multiple_of=config.multiple_of,
                 generator=self._chance(level),
                 batch=self._images(),
+                objective=self._train.objective,
             )
         return unit_masks(self.graph, model, found).to("cpu")
 

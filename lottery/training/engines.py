@@ -3,9 +3,11 @@
 import time
 from collections.abc import Hashable, Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
+from lottery.data.images import Examples
 from lottery.errors import ConfigError
+from lottery.objectives import is_classification
 from lottery.pruning.masks import Masks
 from lottery.training import sparse
 from lottery.training.config import TrainConfig
@@ -33,13 +35,13 @@ def choose_engine(
     model: nn.Module,
     masks: Masks,
     config: TrainConfig,
-    images: Tensor | None = None,
+    examples: Examples | None = None,
     *,
     procedure: bool = False,
 ) -> str:
     """The engine that "auto" stands for at one level, or `name`.
 
-    images: a few inputs, on which the network may be tried. procedure: whether one changes updates
+    examples: what the network is for, and may be tried on. procedure: whether one changes updates
     or masks on the way (`prune.during`). Raises ConfigError if the engine that `name` asks for
     cannot run the network.
     """
@@ -48,9 +50,13 @@ def choose_engine(
     def obstacle(engine: str) -> str | None:
         if procedure and engine in ("sparse", "stacked"):
             return "prune.during changes it while it trains"
+        classifies = examples is None or is_classification(examples.objective)
+        if not classifies and engine in ("sparse", "stacked"):
+            return "it is not trained to tell classes"
         if engine == "sparse":
             return sparse.obstacle(model, config.precision)
-        return stackable(model, images) if engine == "stacked" else None
+        few = None if examples is None else examples.batch(slice(0, 2))[0]
+        return stackable(model, few) if engine == "stacked" else None
 
     if name == "auto":
         on_gpu = next(model.parameters()).device.type == "cuda"

@@ -139,22 +139,23 @@ class LevelRun:
         also_at: int = 0,
         hold_rate: bool = False,
         during: During | None = None,
+        steps_before: int = 0,
     ) -> None:
         """Go on from `begin`.
 
         model: trained in place. masks: on the model's device, already applied. also_at: a further
         step to evaluate at. hold_rate: keep the schedule's last learning rate (fine-tuning).
         during: a procedure that changes the network on the way; the level is evaluated before and
-        after each of its actions.
+        after each of its actions. steps_before: that the weights were trained for before step 0.
         """
         self.trainer, self.model, self.masks, self.optimizer = trainer, model, masks, optimizer
         self.level, self.first_step, self.step = begin.level, begin.first_step, begin.step
         self.evaluations, self.seconds = list(begin.evaluations), begin.seconds
-        config, (few, _) = trainer.config, trainer.data.train.batch(slice(0, 2))
+        config, train = trainer.config, trainer.data.train
         self.engine = choose_engine(
-            trainer.engine, model, masks, config, few, procedure=during is not None
+            trainer.engine, model, masks, config, train, procedure=during is not None
         )
-        self._batches = trainer.batches(self.level)
+        self._batches, self._steps_before = trainer.batches(self.level), steps_before
         self._schedule: Callable[[int], float] = LearningRate(config, trainer.steps_per_epoch)
         if hold_rate:
             last_rate = self._schedule(trainer.last_step - 1)
@@ -220,6 +221,7 @@ class LevelRun:
             examples,
             derive(self.trainer.seed, "noise", self.level, self.step),
             self.trainer.config.precision,
+            self._steps_before,
         )
 
     def note(self, outcome: Outcome) -> Evaluation:

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from lottery.data.images import Examples
+from lottery.objectives import Metrics
 from lottery.training.config import TrainConfig
-from lottery.training.segment import Metrics, Segment
+from lottery.training.segment import Segment
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
@@ -27,7 +27,7 @@ def run_reference(segments: Sequence[Segment]) -> list[list[Metrics]]:
     """Work off one segment after the other."""
     results = []
     for segment in segments:
-        device = segment.batches.examples.labels.device
+        device = segment.batches.examples.device
         with autocast(segment.precision, device), noise(segment.noise, device):
             train_steps(segment)
             results.append([evaluate(segment.model, part) for part in segment.examples])
@@ -35,14 +35,16 @@ def run_reference(segments: Sequence[Segment]) -> list[list[Metrics]]:
 
 
 def train_steps(segment: Segment) -> None:
-    """Train the segment's model in place, with cross-entropy."""
+    """Train the segment's model in place, for the objective of its examples."""
     model, optimizer = segment.model, segment.optimizer
+    objective, seen = segment.batches.examples.objective, segment.seen
     model.train()
     steps = segment.batches.steps(segment.start, segment.stop)
     for (images, labels), rate in zip(steps, segment.rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = F.cross_entropy(model(images).float(), labels)
+        loss = objective.loss(model(images).float(), labels, seen)
+        seen += len(labels)
         optimizer.zero_grad()
         loss.backward()
         segment.masks.apply_to_gradients(model)
@@ -82,12 +84,7 @@ def in_batches(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, examples: Examples, batch_size: int | None = None) -> Metrics:
-    """Cross-entropy and accuracy of `model` in eval mode over all of `examples`."""
+    """Loss and accuracy of `model` in eval mode over all of `examples`, by their objective."""
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=examples.labels.device)
-    correct = torch.zeros((), dtype=torch.int64, device=examples.labels.device)
-    for images, labels in in_batches(examples, batch_size):
-        logits = model(images).float()
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(dim=1) == labels).sum()
-    return Metrics(float(loss) / len(examples), int(correct) / len(examples))
+    batches = in_batches(examples, batch_size)
+    return examples.objective.measure((model(images).float(), labels) for images, labels in batches)

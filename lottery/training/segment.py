@@ -8,15 +8,8 @@ from torch.optim import Optimizer
 
 from lottery.data.batches import Batches
 from lottery.data.images import Examples
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Mean loss and accuracy (a fraction) over a set of examples."""
-
-    loss: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,13 @@ class Segment:
     """Seed of dropout and its like."""
     precision: str = "float32"
     """float32, or bfloat16 for matrix products and convolutions."""
+    steps_before: int = 0
+    """Steps that the weights were trained for before the level's step 0."""
+
+    @property
+    def seen(self) -> int:
+        """Images that the weights were trained on before the segment."""
+        return (self.steps_before + self.start) * self.batches.batch_size
 
     @property
     def rates(self) -> list[float]:

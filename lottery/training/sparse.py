@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
 from lottery.training.head import (
     CsrLayer,
@@ -24,7 +25,7 @@ from lottery.training.head import (
 )
 from lottery.training.loop import evaluate, noise
 from lottery.training.replicas import has_hooks
-from lottery.training.segment import Metrics, Segment
+from lottery.training.segment import Segment
 from lottery.training.updates import make_update
 
 CSR_DENSITY = 0.2

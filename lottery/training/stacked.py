@@ -22,10 +22,11 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from lottery.data.images import Examples
+from lottery.objectives import Metrics
 from lottery.training.graphs import Fork, captured, in_turn, out_of_memory
 from lottery.training.loop import EVALUATION_VALUES, autocast
 from lottery.training.replicas import alike, form, without_weights
-from lottery.training.segment import Metrics, Segment
+from lottery.training.segment import Segment
 from lottery.training.stacked_data import StackedBatches, distinct, on_device
 from lottery.training.stacked_state import StackedState
 

@@ -36,7 +36,7 @@ class StackedBatches:
         batches = [segment.batches for segment in segments]
         examples, replicas = batches[0].examples, len(batches)
         sets = len(distinct([one.examples for one in batches])[0])
-        device = examples.labels.device
+        device = examples.device
         self._replicas, self._device = replicas, device
         self._held: list[ref[Examples]] = []
         self._images = examples.images.new_zeros((sets * len(examples), *examples.images.shape[1:]))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from lottery.data.images import Examples
 from lottery.diagnostics import barrier
 from lottery.diagnostics.barrier import barriers, line
-from lottery.training.segment import Metrics
+from lottery.objectives import Metrics
 
 NOTHING = Examples(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64))
 

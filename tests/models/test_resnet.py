@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from lottery.data.images import Examples
 from lottery.errors import ConfigError
 from lottery.models import build
 from lottery.models.resnet import BasicBlock, WideBlock
@@ -151,7 +152,7 @@ def test_graphs_can_be_traced(spec):
 
 def test_engine_auto_trains_batch_norm_on_the_reference_engine():
     model = build("resnet20(width=0.25)")
-    images = torch.zeros(2, 3, 32, 32)
+    images = Examples(torch.zeros(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64))
     assert choose_engine("auto", model, Masks.ones(model), TrainConfig(), images) == "reference"
     with pytest.raises(ConfigError, match="it has state beside its parameters"):
         choose_engine("stacked", model, Masks.ones(model), TrainConfig(), images)

@@ -11,12 +11,12 @@ from safetensors import safe_open
 
 from lottery.errors import StoreError
 from lottery.init import initialise
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
 from lottery.study import records
 from lottery.study.cell_store import CellStore, whole
 from lottery.tickets.level import Level
 from lottery.training.level import Checkpoint, Evaluation, snapshot
-from lottery.training.segment import Metrics
 from tests import tiny
 
 EVALUATIONS = [

@@ -3,11 +3,11 @@ import dataclasses
 import pytest
 import torch
 
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
 from lottery.study.records import curve_rows, layer_rows, level_row
 from lottery.tickets.level import Level
 from lottery.training.level import Evaluation
-from lottery.training.segment import Metrics
 
 
 def level(masks, initial=None, trained=None, kinds=None):

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lottery.init import initialise
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
 from lottery.tickets.level import Level, Memory, Start, ignore, train_to_end
 from lottery.training.config import TrainConfig
 from lottery.training.level import Evaluation, LevelTrainer, snapshot
 from lottery.training.loop import evaluate
-from lottery.training.segment import Metrics
 from tests.segments import finish
 
 

@@ -123,9 +123,13 @@ def test_a_trial_changes_nothing():
     assert torch.equal(state, torch.get_rng_state())
 
 
+def labelled(images):
+    return Examples(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+
+
 def test_an_engine_that_was_asked_for_and_cannot_run_the_network_says_why(noisy, plain):
-    def choose(name, model, images=IMAGES):
-        return choose_engine(name, model, Masks.ones(model), TrainConfig(), images)
+    def choose(name, model):
+        return choose_engine(name, model, Masks.ones(model), TrainConfig(), labelled(IMAGES))
 
     with pytest.raises(ConfigError, match=r"engine is 'stacked'; allowed: .*1\.running_mean"):
         choose("stacked", noisy())
@@ -140,9 +144,9 @@ def test_an_engine_that_was_asked_for_and_cannot_run_the_network_says_why(noisy,
 def test_a_gpu_stacks_what_can_be_stacked(noisy, plain):
     for make, engine in ((plain, "stacked"), (noisy, "reference")):
         model = make().cuda()
-        images = torch.rand(2, 6, device="cuda")
+        examples = labelled(torch.rand(2, 6, device="cuda"))
         masks = Masks.ones(model)
-        assert choose_engine("auto", model, masks, TrainConfig(), images) == engine
+        assert choose_engine("auto", model, masks, TrainConfig(), examples) == engine
     images = torch.rand(8, 6, device="cuda")
     assert replicas_that_fit(plain().cuda(), images, "float32", 0) > 100
     assert replicas_that_fit(plain().cuda(), images, "float32", 10**15) == 1
