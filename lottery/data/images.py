@@ -46,6 +46,17 @@ class Examples:
         """Number of examples."""
         return len(self.labels)
 
+    def check_classes(self, what: str, classes: int) -> None:
+        """Raise DataError for labels that a network of `classes` outputs cannot predict.
+
+        what: what the examples are, such as "mnist has training", for the message.
+        """
+        low, high = (int(label) for label in self.labels.aminmax())
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"{what} labels from {low} to {high} but {classes} classes: 0 to {classes - 1}"
+            )
+
     @property
     def device(self) -> torch.device:
         """Where the examples are."""
@@ -58,12 +69,13 @@ class Examples:
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on `device`."""
-        return Examples(self.images.to(device), self.labels.to(device))
+        images, labels = self.images.to(device), self.labels.to(device)
+        return dataclasses.replace(self, images=images, labels=labels)
 
     def subset(self, index: Tensor) -> Examples:
         """The examples at `index` (int64, on any device), in its order."""
         images, labels = self._at(index.to(self.device))
-        return Examples(images, labels)
+        return dataclasses.replace(self, images=images, labels=labels)
 
     def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Network input and labels of the examples at `index` (int64, on the same device).
@@ -92,7 +104,7 @@ def as_input(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set as published: training and test examples.
+    """A data set as published: training and test examples, and perhaps validation examples.
 
     Raises DataError when a label is not one of the classes.
     """
@@ -104,22 +116,28 @@ class Dataset:
     """Labels are 0 to classes - 1."""
     sha256: dict[str, str] = field(default_factory=dict)
     """Hash of each array's values in C order, for the record; `load` computes what is not given."""
+    val: Examples | None = None
+    """Validation examples, where the data set comes with some: `split` then draws none."""
 
     def __post_init__(self) -> None:
-        """Refuse labels that a network of `classes` outputs cannot predict."""
-        for part, examples in (("training", self.train), ("test", self.test)):
+        """Refuse what a network of `classes` outputs cannot learn or predict."""
+        for part, examples in self.parts.items():
+            what = {"train": "training", "val": "validation"}.get(part, part)
             if len(examples) == 0:
-                raise DataError(f"{self.name} has no {part} examples")
-            low, high = (int(label) for label in examples.labels.aminmax())
-            if low < 0 or high >= self.classes:
-                raise DataError(
-                    f"{self.name} has {part} labels from {low} to {high} "
-                    f"but {self.classes} classes: 0 to {self.classes - 1}"
-                )
+                raise DataError(f"{self.name} has no {what} examples")
+            examples.check_classes(f"{self.name} has {what}", self.classes)
+
+    @property
+    def parts(self) -> dict[str, Examples]:
+        """Its examples by part: train, test, and val if it has one."""
+        parts = {"train": self.train, "test": self.test}
+        return parts if self.val is None else parts | {"val": self.val}
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same data set on `device`."""
-        return dataclasses.replace(self, train=self.train.to(device), test=self.test.to(device))
+        train, test = self.train.to(device), self.test.to(device)
+        val = None if self.val is None else self.val.to(device)
+        return dataclasses.replace(self, train=train, test=test, val=val)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,8 +201,11 @@ def split(
     A stratified split holds the training set's class proportions, rounded by largest remainder
     (ties to the lower class) so that exactly `validation` come out; otherwise the draw is uniform.
     Either way the draw depends on nothing but the data and `seed`. Raises ConfigError unless
-    1 <= validation < number of training examples.
+    1 <= validation < number of training examples. A data set with validation examples of its own is
+    split as it is, for every seed alike, whatever `validation` says.
     """
+    if dataset.val is not None:
+        return Splits(dataset.train, dataset.val, dataset.test, dataset.classes)
     total = len(dataset.train)
     if not 1 <= validation < total:
         raise ConfigError("validation", validation, f"1 to {total - 1}")
@@ -221,7 +242,7 @@ def _hashes(dataset: Dataset) -> dict[str, str]:
         f"{part}_{kind}": hashlib.sha256(
             getattr(examples, kind).detach().cpu().flatten().view(torch.uint8).numpy().data
         ).hexdigest()
-        for part, examples in (("train", dataset.train), ("test", dataset.test))
+        for part, examples in dataset.parts.items()
         for kind in ("images", "labels")
     }
 

@@ -123,7 +123,8 @@ class StudyConfig:
     """Data set: mnist, cifar10, or module:function that returns a lottery.data.Dataset."""
 
     validation: int = 5000
-    """Training images held out for validation and early stopping, drawn by each seed."""
+    """Training images held out for validation and early stopping, drawn by each seed; of no
+    meaning for data that come with validation images, as those for detectors do."""
 
     stratified: bool = True
     """Hold out the same share of every class, or draw without regard to class."""

@@ -1,5 +1,6 @@
 """Splits are exact, disjoint and seeded; batches hold the right pixels and labels."""
 
+import dataclasses
 import hashlib
 from fractions import Fraction
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_the_test_examples_are_untouched():
 def test_an_impossible_validation_size_names_the_setting(size):
     with pytest.raises(ConfigError, match=rf"^validation is {size}; allowed: 1 to 3"):
         split(numbered([0, 1, 0, 1]), size, seed=0)
+
+
+def test_validation_examples_of_its_own_are_taken_for_every_seed():
+    examples = Examples(torch.tensor([[7.0]]), torch.tensor([3]))
+    dataset = dataclasses.replace(numbered([0, 1, 2, 3], 5), val=examples)
+    for seed in (0, 1):
+        splits = split(dataset, 2, seed=seed)
+        assert splits.val is examples
+        assert indices(splits.train) == [0, 1, 2, 3], "no training image is given up"
+    assert indices(dataset.to("cpu").val) == [7]
+    with pytest.raises(DataError, match="validation labels from 3 to 3 but 3 classes"):
+        dataclasses.replace(numbered([0, 1, 2], 3), val=examples)
 
 
 def test_splits_move_as_a_whole():
