@@ -56,10 +56,12 @@ class Level:
     def early_stop(self) -> Evaluation:
         """The first evaluation of least validation loss (Frankle & Carbin 2019, read off after).
 
-        Of those of the network that the level ends with, where masks change on the way.
+        Of those of the network that the level ends with, where masks change on the way, and after
+        a step at least.
         """
         end = self.evaluations[-1].weights_remaining
-        candidates = [e for e in self.evaluations if e.weights_remaining in (end, None)]
+        trained = [e for e in self.evaluations if e.step > self.first_step]
+        candidates = [e for e in trained if e.weights_remaining in (end, None)]
         return min(candidates, key=lambda evaluation: evaluation.val_loss)
 
     @property

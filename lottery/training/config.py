@@ -69,6 +69,10 @@ class TrainConfig:
     """Length between evaluations on validation and test data; also evaluated at the level's end.
     Dropout's randomness is drawn anew at each."""
 
+    eval_start: bool = False
+    """Also evaluate where a level starts: with weights that are kept, what pruning alone does.
+    Early stopping never goes back there."""
+
     augmentation: Augmentation = "none"
     """flip_shift: each time an image is seen it is mirrored or not, and moved by up to 4 pixels in
     both directions with black behind it, at random. The same for all schemes under one seed."""

@@ -112,7 +112,7 @@ class LevelTrainer:
     @property
     def evaluations(self) -> int:
         """Evaluations in a level that starts at step 0."""
-        return len(self.stops(0))
+        return len(self.stops(0)) + self.config.eval_start
 
     def stops(self, start: int, also_at: int = 0) -> list[int]:
         """Steps after `start` at which a level is evaluated; `also_at`: a further one."""
@@ -162,7 +162,10 @@ class LevelRun:
             self._schedule = lambda step: last_rate
         self._acting = during and self._at_work(during, begin)
         actions = self._acting.steps if self._acting else set()
-        self._stops = sorted({*trainer.stops(self.step, also_at), *actions})
+        stops = {*trainer.stops(self.step, also_at), *actions}
+        if config.eval_start and not self.evaluations and self.step == self.first_step:
+            stops.add(self.step)
+        self._stops = sorted(stops)
 
     def _at_work(self, during: During, begin: Checkpoint) -> Acting:
         trainer = self.trainer

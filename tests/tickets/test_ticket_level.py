@@ -49,6 +49,13 @@ def test_early_stopping_is_the_first_least_validation_loss(losses, step):
     assert stop.test_accuracy == (step // 10 - 1) / 10
 
 
+def test_early_stopping_never_goes_back_to_before_the_first_step():
+    level = record([1.0, 2.0, 0.5])
+    start = dataclasses.replace(level.evaluations[0], step=0, val_loss=0.1)
+    looked_at = dataclasses.replace(level, evaluations=[start, *level.evaluations])
+    assert looked_at.early_stop == level.early_stop
+
+
 def test_steps_are_those_trained_in_the_level():
     assert record([1.0, 2.0]).steps == 20
     assert record([1.0, 2.0], first_step=5).steps == 20

@@ -164,6 +164,28 @@ def test_evaluations_come_at_every_interval_and_at_the_end(
     assert [evaluation.step for evaluation in points[-1].evaluations] == steps
 
 
+@pytest.mark.parametrize(("first", "steps"), [(0, [0, 5, 10, 12]), (3, [3, 5, 10, 12])])
+def test_a_start_that_is_looked_at_shows_the_weights_as_they_were_given(first, steps, plain, data):
+    config = TrainConfig(duration="2ep", batch_size=8, eval_every="5it", eval_start=True)
+    model = initialise(plain())
+    begin = Checkpoint(1, first, first, snapshot(model), {})
+    points = train(plain(), data, config, begin=begin)
+    assert [evaluation.step for evaluation in points[-1].evaluations] == steps
+    half_masks(model).apply(model)
+    start = points[0].evaluations[0]
+    assert start.test_loss == evaluate(model, data.test).loss
+    without = dataclasses.replace(config, eval_start=False)
+    plainly = train(plain(), data, without, begin=begin)[-1]
+    assert points[-1].evaluations[1:] == plainly.evaluations
+
+
+def test_a_start_is_looked_at_once_however_often_a_level_is_interrupted(plain, data):
+    config = TrainConfig(duration="2ep", batch_size=8, eval_every="5it", eval_start=True)
+    whole = train(plain(), data, config)
+    for point in whole[:-1]:
+        assert_same(train(plain(), data, config, begin=point)[-1], whole[-1])
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_how_often_one_looks_does_not_change_what_is_trained(precision, plain, data, quick):
     quick = dataclasses.replace(quick, precision=precision)

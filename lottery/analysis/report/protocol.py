@@ -39,7 +39,8 @@ def protocol(study: Study) -> str:
         ["Training of a level", _training(train, study)],
         [
             "Evaluation",
-            f"every {_length(train['eval_every'])} and at a level's end; early stopping is "
+            f"every {_length(train['eval_every'])} and at a level's "
+            f"{'start and end' if train.get('eval_start') else 'end'}; early stopping is "
             "read off afterwards, at the least validation loss",
         ],
         [
