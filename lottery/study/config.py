@@ -21,8 +21,9 @@ from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.units import check_criterion
 from lottery.registry import canonical
 from lottery.tickets.imp import RewindConfig, check_protocol
-from lottery.training.config import TrainConfig
+from lottery.training.config import TrainConfig, to_steps
 from lottery.training.engines import check_engine
+from lottery.training.procedures import resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,10 @@ class StudyConfig:
     levels: int = 10
     """Number of prunings: levels 0 (unpruned) to this are trained."""
 
+    start: str | None = None
+    """Earlier study, by name or folder, whose unpruned networks are pruned: level 0 of each scheme
+    and seed is its, and not trained again. By default every variant trains its own."""
+
     train: TrainConfig = TrainConfig()  # noqa: RUF009 (frozen)
     """Training within a level."""
 
@@ -193,6 +198,7 @@ class StudyConfig:
         if too_high:
             raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
         check_protocol(self.prune, self.rewind, self.train)
+        self._check_start()
         if self.controls.retrain and self.rewind != RewindConfig():
             allowed = "0 unless rewind is as by default: retrain starts from initial weights"
             raise ConfigError("controls.retrain", self.controls.retrain, allowed)
@@ -205,6 +211,21 @@ class StudyConfig:
         if self.rewind.init is not None:
             _check_scheme("rewind.init", self.rewind.init)
         self._check_variants()
+
+    def _check_start(self) -> None:
+        """Of an earlier study there are weights, and no state of training."""
+        if self.start is None:
+            return
+        if self.controls.dense:
+            allowed = "false with start: the baseline goes on from a state that was not kept"
+            raise ConfigError("controls.dense", True, allowed)
+        step = to_steps("rewind.to", self.rewind.to, 1)
+        if self.rewind.optimizer != "fresh" or (step and self.rewind.mode == "weights"):
+            allowed = "one that needs no more than the weights of the unpruned network, with start"
+            raise ConfigError("rewind", dataclasses.asdict(self.rewind), allowed)
+        if resolve(self.prune.during).acts_in(0, self.prune):
+            allowed = "one that leaves the unpruned network alone, with start"
+            raise ConfigError("prune.during", self.prune.during, allowed)
 
     def _check_variants(self) -> None:
         """Each has a usable name and settings of its own."""

@@ -24,6 +24,7 @@ from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell, cells, once
 from lottery.study.remote import LEVELS, opened
 from lottery.study.run import check, choose_device, choose_workers
+from lottery.study.start import unpruned
 from lottery.study.store import StudyStore
 from lottery.study.together import cells_together
 from lottery.tickets.ranking import example_of
@@ -81,6 +82,7 @@ def plan_study(
                 for level in cell.levels
                 if store.cell(cell.name).record(level)
             }
+    finished |= {(name, 0) for name in unpruned(config, todo, Path(results_dir))}
     data = split(dataset, config.validation, seed=config.seeds[0], stratified=config.stratified)
     data = data.to(device)
     measured = sorted({0, config.levels // 2, config.levels})

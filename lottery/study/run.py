@@ -24,6 +24,7 @@ from lottery.study.grid import TICKET, cells, once
 from lottery.study.manifest import describe_run
 from lottery.study.progress import Progress
 from lottery.study.remote import LEVELS, Results, opened
+from lottery.study.start import take_unpruned
 from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
 from lottery.tickets.imp import step_to_rewind_to
@@ -120,6 +121,9 @@ def run_study(
             names = [cell.name for cell in store.unfinished(grid)]
             results.pull_cells(names, LEVELS if on_cluster else "*")
         todo = store.unfinished(grid)
+        if config.start is not None and results.url is not None:
+            raise ConfigError("start", config.start, "none where results go to a URL")
+        take_unpruned(config, todo, results.folder)
         if config.diagnostics.record and (todo or store.lacks_rows(config, grid)):
             tickets = [cell for cell in cells(store.joined(config)) if cell.branch == TICKET]
             results.pull_cells([cell.name for cell in tickets], LEVELS)  # their masks are compared
