@@ -83,6 +83,25 @@ def summary(
     return table
 
 
+def censored_quantile(
+    values: Sequence[float], censored: Sequence[bool], q: float
+) -> tuple[float, bool]:
+    """A quantile of positive values, and if it is exact, where some are upper bounds.
+
+    A censored value is truly as high as given or lower. If one decides the quantile, this is the
+    highest that it can be, and not exact. Linear interpolation, as numpy's.
+
+    >>> censored_quantile([4.63, 4.85, 6.58], [True, False, False], 0.5)
+    (4.85, True)
+    >>> censored_quantile([4.63, 4.63, 6.58], [True, True, False], 0.5)
+    (4.63, False)
+    """
+    highest = np.asarray(values, dtype=float)
+    lowest = np.where(np.asarray(censored, dtype=bool), 0.0, highest)
+    high, low = (float(np.quantile(bounds, q)) for bounds in (highest, lowest))
+    return high, low == high
+
+
 def _half_width(deviation: ArrayLike, n: ArrayLike, confidence: float) -> np.ndarray:
     """t(n - 1) · deviation / √n; nan where n < 2. Works on scalars and on columns."""
     if not 0 < confidence < 1:

@@ -13,6 +13,7 @@ from lottery.analysis.claims.verdicts import (
     Size,
     verdict_table,
 )
+from lottery.analysis.report.verdicts import ours
 from lottery.errors import ConfigError
 from tests.analysis import planted
 
@@ -140,6 +141,35 @@ def test_a_short_protocol_is_noted(paper):
     assert next(v.note for v in judge(paper) if v.claim.id == "fc19-sooner-21") == ""
 
 
+@pytest.mark.parametrize("branch", ["unpruned", "ticket"])
+@pytest.mark.parametrize(("seeds", "known"), [(2, True), (3, False)])
+def test_claims_on_speed_are_undecided_where_half_of_a_side_was_not_seen(
+    paper, branch, seeds, known
+):
+    """Of 5 seeds 2 or 3 have their least loss at the level's end."""
+    at_end = (paper["branch"] == "ticket") & (paper["seed"] < seeds)
+    at_end &= (paper["level"] == 0) if branch == "unpruned" else (paper["level"] > 0)
+    steps = paper["early_stop_step"].mask(at_end, 50_000)
+    verdict = next(
+        v for v in judge(paper.assign(early_stop_step=steps)) if v.claim.id == "fc19-sooner-21"
+    )
+    assert (verdict.measure.bound == "") == known
+    if not known:
+        assert verdict.verdict == UNDECIDED
+        first, second = ("3", "0") if branch == "unpruned" else ("0", "3")
+        assert f"at the level's end in {first} of 5 over {second} of 5" in verdict.note
+    accuracy = next(v for v in judge(paper) if v.claim.id == "fc19-higher-51")
+    assert accuracy.measure.bound == ""
+
+
+def test_ratios_of_steps_that_nobody_saw_refute_nothing(paper):
+    """All at the end: every ratio is 1 with no spread, whatever the truth."""
+    blind = judge(paper.assign(early_stop_step=50_000).astype({"early_stop_step": "Int64"}))
+    speeds = [v for v in blind if v.measure and v.unit == "×" and v.claim.id.startswith("fc19")]
+    assert len(speeds) > 9
+    assert {v.verdict for v in speeds} == {UNDECIDED}
+
+
 def conv6(width="", gain=0.033, **options):
     return planted.levels(
         lambda level, seed, **_: 0.75 + gain * (level > 0) + 0.001 * seed,
@@ -265,6 +295,12 @@ def test_predictions_are_reproduced_where_they_are_planted():
     predicted = [claim.id for claim in claims() if claim.scope == "variants"]
     assert len(predicted) == 8
     assert {id: found[id] for id in predicted} == dict.fromkeys(predicted, REPRODUCED)
+    by_id = {v.claim.id: v for v in judge(frame)}
+    percent = by_id["stfwn-half-rate-output-1.5"]  # 0.8^19 is 1.441 %
+    assert (percent.measure.bound, ours(percent)) == ("≤", "≤\u00a01.44\u00a0%")
+    assert "20 of 20 tickets never fall so far" in percent.note
+    assert by_id["stfwn-half-rate-output-cliff"].measure.bound == "≤"
+    assert by_id["stfwn-weights-only-cliff"].measure.bound == ""
 
 
 def test_predictions_are_not_reproduced_where_variants_are_the_same():

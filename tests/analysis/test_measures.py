@@ -202,6 +202,23 @@ def test_critical_densities_are_compared_as_ratios():
     assert ratio.values.to_numpy() == pytest.approx(0.8**2)
     percent = critical_percent("late", 0.05)(frame)
     assert percent.values.to_numpy() == pytest.approx(100 * 0.8**6.5)
+    assert ratio.bound == percent.bound == ""
+
+
+@pytest.mark.parametrize(
+    ("reached", "bound"),
+    [({"late"}, "≥"), ({"original"}, "≤"), (set(), "?"), ({"late", "original"}, "")],
+)
+def test_a_cliff_that_one_ticket_does_not_reach_makes_the_ratio_a_bound(reached, bound):
+    frame = planted.levels(cliff, variants=["original", "late"], last=10)
+    one = (frame["init"] == "xavier_normal") & ~frame["variant"].isin(reached) & (frame["seed"] < 2)
+    one &= (frame["variant"] == "late") | (frame["seed"] < 1)
+    frame["test_accuracy"] = frame["test_accuracy"].mask(one, 0.98)
+    measure = critical_ratio("late", "original", 0.05)(frame)
+    assert measure.bound == bound
+    assert bool(measure.why) == bool(bound)
+    percent = critical_percent("late", 0.05)(frame)
+    assert percent.bound == ("" if "late" in reached else "≤")
 
 
 def test_cliffs_that_neither_variant_reaches_say_nothing():

@@ -34,7 +34,7 @@ RUN = {
     "seconds": 3720,
     "cells_computed": 16,
 }
-QUESTION = "Question and short answer"
+QUESTION, AGAIN = "Question and short answer", "How to make it again"
 LINK = re.compile(r"\[([^\]]*)\]\(#(e\d+)\)")
 NUMBER = re.compile(r"[+−-]?\d[\d,]*\.?\d*(?:e-?\d+)?")
 
@@ -250,15 +250,33 @@ def shifted(amount, noise=0.0):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (shifted(0.01, noise=0.0002), "here?** Yes: Xavier − Kaiming."),
-        (shifted(0.0, noise=0.0002), "here?** No: no declared contrast is as large as 0.1"),
-        (shifted(0.0, noise=0.02), "here?** Undecided at this n"),
+        (shifted(0.01, noise=0.0002), "levels: yes, Xavier − Kaiming."),
+        (shifted(0.0, noise=0.0002), "levels: no, no declared contrast is as large as 0.1"),
+        (shifted(0.0, noise=0.02), "levels: undecided at this n"),
     ],
     ids=["an effect", "none", "noise"],
 )
 def test_the_answer_is_what_was_planted(tmp_path, edit, words):
     folder = planted(tmp_path, edit, draws={"ticket": 1})
-    assert words in section(compose(load(folder), []), "Question and short answer")
+    answer = section(compose(load(folder), []), "Question and short answer")
+    assert words in answer
+    assert "here?** By the primary endpoint, accuracy, mean of all pruned levels: " in answer
+
+
+def test_the_answer_says_what_the_endpoints_beside_the_primary_one_show(tmp_path):
+    """Alike at pruned levels, but for noise in the unpruned network, which the area sees."""
+
+    def edit(table):
+        shifted(0.0, noise=0.0001)(table)
+        noise = np.random.default_rng(2).normal(size=len(table))
+        table["test_accuracy"] += 0.01 * noise * (table["level"] == 0)
+
+    folder = planted(tmp_path, edit, draws={"ticket": 1})
+    answer = section(compose(load(folder), []), QUESTION)
+    assert "no, no declared contrast is as large as 0.1 percentage points. By the others:" in answer
+    line = next(s for s in answer.splitlines() if "- Accuracy less unpruned" in s)
+    assert line.count("undecided") == 2
+    assert "undecided by accuracy less unpruned" in answer
 
 
 def test_one_scheme_alone_says_nothing_about_schemes(tmp_path):
@@ -304,7 +322,65 @@ def test_limits_name_what_the_tables_lack(tmp_path):
     folder = planted(tmp_path, missing=[("xavier_normal", 1)], draws={"ticket": 1}, levels=3)
     limits = section(compose(load(folder), []), "Limits")
     assert "1 of 16 tickets end before the last level: `xavier_normal-s1-ticket-0`" in limits
-    assert "failed in the first level" not in limits
+    assert "no level of them" not in limits
+
+
+def test_early_stops_at_the_end_are_counted_and_named_as_a_limit(tmp_path):
+    """Two of four seeds, of all four schemes, have their least loss at the end of level 2."""
+
+    def edit(table):
+        table["early_stop_step"] = 400
+        table.loc[(table["level"] == 2) & (table["seed"] < 2), "early_stop_step"] = 1000
+        table.loc[(table["level"] == 0) & (table["seed"] < 1), "early_stop_step"] = 1000
+
+    text = compose(load(planted(tmp_path, edit, draws={"ticket": 1}, levels=3)), [])
+    stops = section(text, "Early stopping")
+    assert "as have 4 of 16 unpruned ones" in stops
+    counts = re.findall(r"\d+ of \d+ at end", stops)
+    assert counts == ["0 of 16 at end", "8 of 16 at end", "0 of 16 at end"]
+    limit = "12 of 64 levels of tickets have their least validation loss at the last step"
+    assert limit in section(text, "Limits")
+
+
+def test_the_rest_of_the_grid_and_cells_that_no_run_counted_are_named(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    table = pd.read_csv(folder / "levels.csv")
+    table[table["seed"] > 0].to_csv(folder / "levels.csv", index=False)
+    (folder / "manifest.json").write_text(json.dumps({"runs": [RUN | {"cells_computed": 7}]}))
+    again = section(compose(load(folder), []), "How to make it again")
+    assert "12 of the 16 cells that the study asks for" in again
+    assert "the first command also runs the other 4." in again
+    assert "(they count 7 of the tables' 12 cells; the other 5 were finished in a run" in again
+
+
+def test_a_study_that_is_whole_says_nothing_of_a_rest(tmp_path):
+    again = section(compose(load(planted(tmp_path, draws={"ticket": 1}, levels=1)), []), AGAIN)
+    assert "study asks for" not in again
+    assert "before it was noted" not in again
+
+
+def test_a_median_is_marked_as_a_bound_only_where_it_is_one(tmp_path):
+    """Of three tickets one never falls half a point: the median is that of the second."""
+
+    def edit(table):
+        table["test_accuracy"] = 0.97
+        falls = (table["level"] >= table["seed"] + 2) & (table["seed"] > 0)
+        table.loc[falls, "test_accuracy"] = 0.9
+
+    text = compose(load(planted(tmp_path, edit, seeds=range(3), draws={"ticket": 1})), [])
+    row = next(s for s in section(text, "Robustness of each scheme").splitlines() if "1 of 3" in s)
+    _, median, quartiles = (LINK.search(cell)[1] for cell in row.split(" | ")[1:4])
+    assert not median.startswith("≤")
+    assert quartiles.startswith("≤ ")
+    assert "≤" not in quartiles[1:]
+
+
+@pytest.mark.parametrize(("n", "least"), [(3, "0.25"), (4, "0.125"), (5, "0.0625")])
+def test_what_few_seeds_cannot_show_follows_their_number(tmp_path, n, least):
+    folder = planted(tmp_path, seeds=range(n), draws={"ticket": 1}, levels=1)
+    text = section(compose(load(folder), []), "Do the schemes differ?")
+    assert f"With n = {n} the Wilcoxon test cannot go below {least}." in text
+    assert "five seeds" not in text
 
 
 def test_limits_name_tickets_of_which_there_is_no_level(tmp_path):
@@ -313,7 +389,8 @@ def test_limits_name_tickets_of_which_there_is_no_level(tmp_path):
     diverged = (table["init"] == "xavier_normal") & (table["seed"] > 1)
     table[~diverged].to_csv(folder / "levels.csv", index=False)
     limits = section(compose(load(folder), []), "Limits")
-    assert "Not run, or failed in the first level: Xavier normal (seeds 2, 3)." in limits
+    assert "no level of them (`manifest.json` notes no failed cell): Xavier normal" in limits
+    assert "Xavier normal (seeds 2, 3)." in limits
     assert "every 200 steps" in limits
     assert "5 possible values per level, too few for ratios" in limits
     assert "python experiments/run_grid.py conv6 --device cuda" in limits
@@ -363,6 +440,27 @@ def test_variants_are_compared_with_the_first(tmp_path):
     assert "[+0.50 ± 0.00]" in changed
     assert next(line for line in table if line.startswith("| original |")).count("reference") == 1
     assert "`changed` (prune.scope: global)" in section(text, "Protocol")
+    answer = section(text, QUESTION)
+    assert "(the primary endpoint): " in answer
+    assert answer.count("    - `changed`:\n        - Accuracy of all levels: ") == 1
+
+
+def test_defaults_that_a_variant_sets_are_shown_as_values(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1)
+    variants(folder)
+    config = yaml.safe_load((folder / "study.yaml").read_text())
+    config["train"]["duration"] = "1000it"
+    config["variants"]["changed"] = {
+        "prune": {"output_rate": None, "linear_rate": 0.4, "biases": True},
+        "rewind": {"init": None},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    text = compose(load(folder), [])
+    said = section(text, "Protocol")
+    assert "prune.output_rate: 0.2 as half of linear_rate, prune.linear_rate: 0.4" in said
+    assert "prune.biases: yes, rewind.init: none but each scheme's own)" in said
+    assert "| 1,000 steps of 60 images, Adam" in said
+    assert "`lenet_300_100` of variant `original`: prunable weights" in section(text, "Networks")
 
 
 def test_a_variant_with_fewer_schemes_is_judged_by_the_comparisons_it_allows(tmp_path):
@@ -425,6 +523,19 @@ def test_verdicts_of_another_scale_are_counted_apart_and_each_claim_has_its_line
     assert ", variant base" not in answer
 
 
+def test_claims_put_to_one_scheme_say_so_and_one_figure_stands_once():
+    text = compose(load("lenet", RESULTS), [])
+    answer = section(text, QUESTION)
+    assert answer.count("Xavier normal alone") == 1
+    direction = "Tickets with 21 % of the weights reach early stop sooner than the unpruned network"
+    assert f"{direction}; Tickets with 21 % of the weights reach early stop 38 % earlier: [" in text
+    claims = section(text, "Published claims and verdicts")
+    assert "### Frankle & Carbin 2019\n\nAll computed on Xavier normal alone.\n" in claims
+    lines = [lines[0] for lines in entries(text).values() if "Verdict: fc19" in lines[0]]
+    assert len(lines) > 20
+    assert all("init = xavier_normal." in line for line in lines)
+
+
 def test_an_interval_of_90_percent_says_so():
     text = compose(load("lenet", RESULTS), [])
     alike = next(line for line in text.splitlines() if line.startswith("| Normal and uniform"))
@@ -444,7 +555,7 @@ def test_what_is_shown_to_be_small_is_named_beside_what_is_undecided(tmp_path):
 
     answer = section(compose(load(planted(tmp_path, edit, draws={"ticket": 1})), []), QUESTION)
     small = "Shown to be smaller than 0.1 percentage points: Xavier − Kaiming."
-    assert f"here?** Undecided at this n: normal − uniform. {small}" in answer
+    assert f": undecided at this n, normal − uniform. {small}" in answer
 
 
 def test_a_reduced_network_is_told_how_to_run_the_full_one(tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lottery.analysis import mean_interval, summary
+from lottery.analysis.statistics import censored_quantile
 from lottery.errors import ConfigError
 
 
@@ -129,3 +130,35 @@ def test_two_studies_are_not_averaged_into_one():
     with pytest.raises(ConfigError, match="study of the table"):
         summary(frame)
     assert len(summary(frame, by=("study", "level"))) == 2
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 100), st.booleans(), st.floats(0, 1)), min_size=1),
+    st.sampled_from([0.25, 0.5, 0.75]),
+)
+def test_an_exact_quantile_is_that_of_the_true_values_and_a_bound_is_one(cells, q):
+    """Censored values are truly a share of what is given; others are as given."""
+    given, censored, _ = (list(column) for column in zip(*cells, strict=True))
+    truth = [v * (s if c else 1) for v, c, s in cells]
+    value, exact = censored_quantile(given, censored, q)
+    true = np.quantile(truth, q)
+    assert true <= value + 1e-9
+    if exact:
+        assert true == pytest.approx(value)
+    else:
+        least = np.quantile([0.0 if c else v for v, c in zip(given, censored, strict=True)], q)
+        assert least < value
+
+
+@pytest.mark.parametrize(
+    ("values", "censored", "expected"),
+    [
+        ([4.63, 4.852, 6.58], [True, False, False], (4.852, True)),
+        ([4.63, 4.63, 6.58], [True, True, False], (4.63, False)),
+        ([1.0, 2.0, 3.0, 4.0], [True, False, False, False], (2.5, True)),
+        ([1.0, 1.0, 3.0, 4.0], [True, True, False, False], (2.0, False)),
+        ([1.0, 1.0], [False, True], (1.0, False)),
+    ],
+)
+def test_a_median_is_exact_unless_a_censored_value_decides_it(values, censored, expected):
+    assert censored_quantile(values, censored, 0.5) == expected

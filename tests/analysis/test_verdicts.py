@@ -92,3 +92,26 @@ def test_false_claims_are_reproduced_no_more_often_than_the_interval_says():
     assert 0.015 < np.mean([v == REPRODUCED for v in verdicts]) < 0.036
     assert 0.94 < np.mean([v == UNDECIDED for v in verdicts]) < 0.96
     assert not math.isnan(measured(1.0, 2.0).interval().low)
+
+
+def test_a_bound_decides_only_what_every_value_beyond_it_would():
+    low, high = Region(low=0.0), Region(high=1.0)
+    for bound, expected in {
+        "≤": (UNDECIDED, REPRODUCED),
+        "≥": (REPRODUCED, UNDECIDED),
+        "?": (UNDECIDED, UNDECIDED),
+    }.items():
+        figure = measured(0.4, 0.5, 0.6, bound=bound)
+        assert (low.decide(figure), high.decide(figure)) == expected
+        assert Region(-1.0, 1.0).decide(figure) == UNDECIDED
+    assert Region(low=1.0).decide(measured(0.4, 0.5, 0.6, bound="≤")) == NOT_REPRODUCED
+    assert Region(low=1.0).decide(measured(0.4, 0.5, 0.6, bound="≥")) == UNDECIDED
+    assert Size(3.0).decide(measured(0.4, 0.5, 0.6, bound="≤")) == NOT_REPRODUCED
+    assert Size(3.0).decide(measured(0.4, 0.5, 0.6, bound="?")) == UNDECIDED
+
+
+@given(st.floats(-10, 10), st.sampled_from(["≤", "≥", "?"]))
+def test_one_seed_decides_nothing_by_a_bound_either(value, bound):
+    figure = measured(value, bound=bound)
+    for rule in (Region(low=0.0), Region(high=0.0), Region(-1.0, 1.0), Size(0.5)):
+        assert rule.decide(figure) == UNDECIDED

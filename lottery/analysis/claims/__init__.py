@@ -97,6 +97,8 @@ def _notes(claim: Claim, measure: Measure, reduced: Sequence[str]) -> Iterator[s
     rows = measure.rows
     if reduced:
         yield f"{SCALE}: {', '.join(reduced)}"
+    if measure.why:
+        yield measure.why
     apart = np.abs(np.log(rows["weights_remaining"] / rows["asked"])) > np.log(OFF)
     for asked, level in rows[apart].groupby("asked")["weights_remaining"]:
         yield f"at {100 * level.mean():.3g} % of the weights for {100 * float(asked):g} %"

@@ -6,12 +6,13 @@ Accuracies become percentage points here; ratios have geometric means.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from lottery.analysis.early_stop import STEP, censored
 from lottery.analysis.paired import geometric_interval
 from lottery.analysis.statistics import Interval, mean_interval
 from lottery.analysis.unpaired import Moments, welch_interval
@@ -29,6 +30,11 @@ asked: the share of weights that the level is nearest to; nan where none is aske
 MEAN = "mean of a"
 DIFFERENCE = "mean of a − mean of b"
 RATIO = "geometric mean of a / geometric mean of b"
+UNSEEN = 0.5
+"""Share of censored early stops, on either side, from which on a ratio of them is not known."""
+
+Bound: TypeAlias = Literal["", "≤", "≥", "?"]
+"""What censored values make of a figure: it is exact, at most, at least, or not known at all."""
 
 
 class Missing(LotteryError):
@@ -52,6 +58,10 @@ class Measure:
     the means, its interval Welch's."""
     comparisons: int = 1
     """Out of how many measures this one was picked as the most extreme."""
+    bound: Bound = ""
+    """What is known of the figure where values are censored: ≤, the true one is this or less."""
+    why: str = ""
+    """Which values are censored, where there is a bound."""
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """Mean over seeds and its t-interval; of a ratio the geometric mean; n is our seeds."""
@@ -60,6 +70,13 @@ class Measure:
         if self.unit == "×":
             return geometric_interval(self.values, confidence)
         return mean_interval(self.values, confidence)
+
+    def possible(self, confidence: float = 0.95) -> Interval:
+        """The interval, reaching as far as censored values may."""
+        interval = self.interval(confidence)
+        low = -np.inf if self.bound in ("≤", "?") else interval.low
+        high = np.inf if self.bound in ("≥", "?") else interval.high
+        return interval._replace(low=low, high=high)
 
 
 Measurer: TypeAlias = Callable[[pd.DataFrame], Measure]
@@ -139,9 +156,21 @@ def compare(
         rows = pd.concat(
             rows[rows["init"].isin(common)].assign(part=part) for part, rows in parts.items()
         )
-        return between(complete(rows), ratio)
+        found = between(complete(rows), ratio)
+        return _with_unseen(found, levels) if ratio and column == STEP else found
 
     return measure
+
+
+def _with_unseen(measure: Measure, levels: pd.DataFrame) -> Measure:
+    """A ratio of early stops, marked as not known if too many of them are censored."""
+    steps = measure.rows.assign(**{STEP: measure.rows["value"]})
+    by_part = censored(levels, steps).groupby(steps["part"])
+    if (by_part.mean() < UNSEEN).all():
+        return measure
+    first, second = (f"{by_part.sum()[part]} of {by_part.size()[part]}" for part in "ab")
+    why = f"not known, as the loss is least at the level's end in {first} over {second}"
+    return replace(measure, bound="?", why=why)
 
 
 def between(rows: pd.DataFrame, ratio: bool = False) -> Measure:

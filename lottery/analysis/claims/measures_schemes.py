@@ -8,6 +8,7 @@ import pandas as pd
 from lottery.analysis.claims.measures import (
     DIFFERENCE,
     RATIO,
+    Bound,
     Measure,
     Measurer,
     Missing,
@@ -92,8 +93,8 @@ def critical_ratio(variant: str, other: str, drop: float) -> Measurer:
     """Critical density of a variant over that of another, geometric mean over schemes.
 
     drop: fall below the unpruned test accuracy, as a fraction. A cell in which no level falls so
-    far counts with its lowest density; where that is so under both variants the ratio is not known
-    and counts as 1, and if it is so everywhere it is missing.
+    far counts with its lowest density, which makes the ratio a bound; where that is so under both
+    variants the ratio is not known and counts as 1, and if it is so everywhere it is missing.
     """
 
     def measure(levels: pd.DataFrame) -> Measure:
@@ -105,19 +106,34 @@ def critical_ratio(variant: str, other: str, drop: float) -> Measurer:
             raise Missing(f"no level {100 * drop:g} points below unpruned in {variant} or {other}")
         ratios = (cells["log"]["a"] - cells["log"]["b"]).where(~unknown, 0.0)
         values = np.exp(ratios.groupby("seed").mean())
-        return Measure(values, rows, "×", f"{_critical(drop)}: {RATIO}")
+        never = cells["censored"].sum()
+        bound = _BOUNDS[bool(never["a"]), bool(never["b"])]
+        who = f"{never['a']} of {len(cells)} tickets of {variant} and {never['b']} of {other}"
+        why = f"{who} {_never(bound)}" if bound else ""
+        return Measure(values, rows, "×", f"{_critical(drop)}: {RATIO}", bound=bound, why=why)
 
     return measure
 
 
 def critical_percent(variant: str, drop: float) -> Measurer:
-    """Critical density of a variant in per cent, geometric mean over schemes."""
+    """Critical density of a variant in per cent, geometric mean over schemes.
+
+    At most that where cells never fall so far, as these count with their lowest density.
+    """
 
     def measure(levels: pd.DataFrame) -> Measure:
         place = Place(100.0, down_to=0.0, variant=variant)
         rows = complete(place.rows(levels, "test_accuracy").assign(part="a"))
-        logs = _log_critical(rows, drop)["log"].groupby("seed").mean()
-        return Measure(100 * np.exp(logs), rows, "%", f"{_critical(drop)}: geometric mean of a")
+        cells = _log_critical(rows, drop)
+        never = int(cells["censored"].sum())
+        return Measure(
+            100 * np.exp(cells["log"].groupby("seed").mean()),
+            rows,
+            "%",
+            f"{_critical(drop)}: geometric mean of a",
+            bound="≤" if never else "",
+            why=f"{never} of {len(cells)} tickets {_never('≤')}" if never else "",
+        )
 
     return measure
 
@@ -180,6 +196,21 @@ def _variants(
     ]
     common = set(parts[0]["init"]) & set(parts[1]["init"])
     return complete(pd.concat(rows[rows["init"].isin(common)] for rows in parts))
+
+
+_BOUNDS: dict[tuple[bool, bool], Bound] = {
+    (False, False): "",
+    (True, False): "≤",
+    (False, True): "≥",
+    (True, True): "?",
+}
+"""What a ratio a / b is where some of a, or of b, are only known to be so small or smaller."""
+
+
+def _never(bound: Bound) -> str:
+    """What cells do that are censored, and what that makes of a figure."""
+    makes = {"≤": "an upper bound", "≥": "a lower bound"}.get(bound, "no bound either way")
+    return f"never fall so far and count with their last level, so this is {makes}"
 
 
 def _critical(drop: float) -> str:

@@ -2,8 +2,9 @@
 
 The rule is one for all claims. A claim says where a mean lies: above a bound, below one, between
 two (`Region`), or at a published size (`Size`). It is *reproduced* when our interval lies wholly
-where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, and *undecided at
-this n* otherwise. Where the tables lack what it takes, it is *not tested*.
+where the claim puts the mean, *not reproduced* when it lies wholly elsewhere, and *undecided*
+otherwise. Where values are censored, the interval reaches as far as they may. Where the tables lack
+what it takes, the claim is *not tested*.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from lottery.analysis.statistics import Interval
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 SCALE = "at another scale"
 """How the note begins that names reduced models."""
-UNDECIDED, NOT_TESTED = "undecided at this n", "not tested"
+UNDECIDED, NOT_TESTED = "undecided", "not tested"
 
 Scope: TypeAlias = Literal["protocol", "original", "replication", "variants"]
 """Which variants of a study a claim is put to: `protocol`, the one called base; `original`, that
@@ -47,9 +48,10 @@ class Region:
 
     def decide(self, measure: Measure) -> str:
         """The verdict on a measure in the unit of the bounds."""
-        inner = measure.interval(self.confidence)
-        outer = measure.interval(1 - 0.05 / measure.comparisons)
-        if self.low < inner.low and inner.high < self.high:
+        inner = measure.possible(self.confidence)
+        outer = measure.possible(1 - 0.05 / measure.comparisons)
+        above = self.low < inner.low or self.low == -np.inf
+        if above and (inner.high < self.high or self.high == np.inf):
             return REPRODUCED
         if outer.high <= self.low or outer.low >= self.high:
             return NOT_REPRODUCED
@@ -71,7 +73,7 @@ class Size:
 
     def decide(self, measure: Measure) -> str:
         """The verdict on a measure in the unit of the figure."""
-        interval = measure.interval(self.confidence)
+        interval = measure.possible(self.confidence)
         if self.published < interval.low or self.published > interval.high:
             return NOT_REPRODUCED
         apart = interval.low > self.none or interval.high < self.none
@@ -114,7 +116,7 @@ class Verdict:
     variant: str
     model: str
     verdict: str
-    """reproduced, not reproduced, undecided at this n, or not tested."""
+    """reproduced, not reproduced, undecided, or not tested."""
     note: str = ""
     """What is missing, or in what the study differs from the publication."""
     reduced: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
             **verdict.interval._asdict(),
             "confidence": verdict.claim.rule.confidence,
             "unit": verdict.unit,
+            "bound": verdict.measure.bound if verdict.measure else "",
             "verdict": verdict.verdict,
             "note": verdict.note,
         }

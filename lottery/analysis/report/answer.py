@@ -25,7 +25,7 @@ def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources:
 
 
 def _schemes(study: Study, sources: Sources) -> str:
-    """Whether the schemes differ in each variant, in words and numbers."""
+    """Whether the schemes differ, by each endpoint, and in each variant, in words and numbers."""
     question = "**Does initialisation change robustness here?**"
     contrasts = declared(study.inits)
     if not contrasts or "ticket" not in set(study.levels["branch"]):
@@ -38,28 +38,87 @@ def _schemes(study: Study, sources: Sources) -> str:
     by_variant = {name: endpoints for name, endpoints in by_variant.items() if endpoints}
     if not by_variant:
         return f"{question} It was not pruned."
-    if len(study.variants) == 1:
-        endpoints = by_variant[study.variants[0]][:2]
-        head = _verdict(endpoints[0], contrasts)
-        points = [(e.title[0].upper() + e.title[1:], e, contrasts) for e in endpoints]
-    else:
-        points = []
-        for name, (endpoint, *_) in by_variant.items():
-            if own := declared(endpoint.frame["init"]):  # variants may have been run with fewer
-                verdict = _verdict(endpoint, own).partition(":")[0]
-                points.append((f"`{name}`, {verdict.lower()}", endpoint, own))
-        if not points:
-            return f"{question} No variant has two schemes whose comparison is declared."
-        head = f"By {points[0][1].title}, in each variant of the protocol:"
-    return nested(
-        f"{question} {head}",
-        (nested(f"{start}:", _each(endpoint, own, sources)) for start, endpoint, own in points),
-    )
+    own = {name: declared(of[0].frame["init"]) for name, of in by_variant.items()}
+    by_variant = {name: of for name, of in by_variant.items() if own[name]}
+    if not by_variant:
+        return f"{question} No variant has two schemes whose comparison is declared."
+    if len(study.variants) > 1:
+        return _of_variants(question, by_variant, own, sources)
+    (name, (primary, *others)) = next(iter(by_variant.items()))
+    points = [nested(f"{_capital(primary.title)}:", _each(primary, own[name], sources))]
+    points += [f"{_capital(other.title)}: {_line(other, own[name], sources)}" for other in others]
+    also = _also(others, own[name])
+    head = f"By the primary endpoint, {primary.title}: {_verdict(primary, own[name])}"
+    return nested(f"{question} {head}{also}", points)
+
+
+def _of_variants(
+    question: str,
+    by_variant: dict[str, list[Endpoint]],
+    own: dict[str, list[Contrast]],
+    sources: Sources,
+) -> str:
+    """What each endpoint says of which variants; then numbers, by the first two of them."""
+    endpoints = {endpoint.title: endpoint for of in by_variant.values() for endpoint in of}
+    points = []
+    for title in endpoints:
+        named: dict[str, list[str]] = {}
+        for name, of in by_variant.items():
+            for endpoint in of:
+                if endpoint.title == title:
+                    named.setdefault(_word(endpoint, own[name]), []).append(f"`{name}`")
+        said = "; ".join(
+            f"{_WORDS[word]} in {listed(named[word])}" for word in _WORDS if word in named
+        )
+        primary = " (the primary endpoint)" if not points else ""
+        points.append(f"{_capital(title)}{primary}: {said}.")
+    for name, of in by_variant.items():
+        lines = [f"{_capital(e.short)}: {_line(e, own[name], sources)}" for e in of[:2]]
+        points.append(nested(f"`{name}`:", lines))
+    return nested(f"{question} In each variant of the protocol:", points)
+
+
+_WORDS = {
+    "differ": "schemes differ",
+    "equivalent": "they are equivalent",
+    "undecided": "undecided",
+}
+"""In the order in which they are told."""
+
+
+def _word(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
+    """What an endpoint says of all contrasts: they differ if one does, are equivalent if all are.
+
+    Undecided otherwise.
+    """
+    found = {text.partition(" ")[0] for text in endpoint.table(contrasts)["verdict"]}
+    return "differ" if "differ" in found else found.pop() if len(found) == 1 else "undecided"
+
+
+def _also(others: list[Endpoint], contrasts: list[Contrast]) -> str:
+    """What the endpoints beside the primary one say, in a sentence."""
+    named: dict[str, list[str]] = {}
+    for other in others:
+        named.setdefault(_word(other, contrasts), []).append(other.short)
+    said = "; ".join(f"{word} by {listed(named[word])}" for word in _WORDS if word in named)
+    return f" By the others: {said}." if said else ""
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _each(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> list[str]:
     rows = zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True)
     return [_contrast(endpoint, contrast, row, sources) for contrast, row in rows]
+
+
+def _line(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> str:
+    """All contrasts of an endpoint on one line: estimates and verdicts."""
+    texts = []
+    for contrast, row in zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True):
+        texts.append(f"{contrast.name} {_estimate(endpoint, contrast, sources)}, {row.verdict}")
+    return "; ".join(texts)
 
 
 def _verdict(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
@@ -68,17 +127,22 @@ def _verdict(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
         named.setdefault(text.partition(" ")[0], []).append(contrast.name)
     margin = f"{number(endpoint.scale * (endpoint.margin or 0), 1)} percentage points"
     if set(named) == {"equivalent"}:
-        return f"No: no declared contrast is as large as {margin}."
+        return f"no, no declared contrast is as large as {margin}."
     if "differ" in named:
-        return f"Yes: {listed(named['differ'])}."
+        return f"yes, {listed(named['differ'])}."
     if "equivalent" in named:
         small = f"smaller than {margin}: {listed(named['equivalent'])}"
-        return f"Undecided at this n: {listed(named['undecided'])}. Shown to be {small}."
-    return "Undecided at this n: neither a difference nor its absence is shown."
+        return f"undecided at this n, {listed(named['undecided'])}. Shown to be {small}."
+    return "undecided at this n, neither a difference nor its absence is shown."
 
 
 def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:
+    text = _estimate(endpoint, contrast, sources)
+    tests = f"n = {row.n}, Holm-corrected {p_text(row.holm_p)}, TOST {p_text(row.tost_p)}"
+    return f"{contrast.name}: {text}, {row.verdict} ({tests})"
+
+
+def _estimate(endpoint: Endpoint, contrast: Contrast, sources: Sources) -> str:
     source = endpoint.source(contrast)
     text = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
-    tests = f"n = {row.n}, Holm-corrected {p_text(row.holm_p)}, TOST {p_text(row.tost_p)}"
-    return f"{contrast.name}: {sources.link(source, text)}, {row.verdict} ({tests})"
+    return sources.link(source, text)

@@ -28,6 +28,8 @@ from lottery.analysis.sizes import left
 DENSE_ENOUGH = 0.05
 """Weights remaining down to which the margin of equivalence was declared."""
 POWER = "80 %"
+FEW = 10
+"""Seeds below which a bootstrap interval is too narrow, and a rank test coarse."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Endpoint:
     """A number per ticket by which schemes are compared."""
 
     title: str
+    short: str
+    """The title where there are several in a sentence."""
     column: str
     frame: pd.DataFrame
     """Rows of `endpoints.endpoints`, of tickets."""
@@ -72,30 +76,34 @@ def contrast_rows(
 
 
 def compared(levels: pd.DataFrame) -> list[Endpoint]:
-    """What schemes are compared by, the main endpoint first; levels: of one variant."""
+    """What schemes are compared by, the primary endpoint first; levels: of one variant."""
     margin = margins(str(levels["model"].iloc[0])).equivalence
     every, above = levels_above(levels, 0), levels_above(levels, DENSE_ENOUGH)
     mean, enough = "mean_accuracy", f"{100 * DENSE_ENOUGH:g} % ({left(levels)})"
-    wanted: list[tuple[str, str, list[int], float | None, float, str]] = [
-        (f"accuracy, mean of pruned levels with at least {enough}", mean, above, margin, 100, "pp"),
-        ("accuracy, mean of all pruned levels", mean, every, margin, 100, "pp"),
-        ("accuracy less unpruned, mean of all pruned levels", "area", every, margin, 100, "pp"),
-        ("critical density", "log2_critical_density", every, None, 1, "doublings"),
-    ]
+    log, down_to = "log2_critical_density", f"accuracy down to {100 * DENSE_ENOUGH:g} %"
+    over, less = "accuracy, mean of all pruned levels", "accuracy less unpruned"
+    wanted: list[tuple[str, str, str, list[int], float | None, float, str]] = [
+        (f"accuracy, mean of pruned levels with at least {enough}", down_to, mean, above,
+         margin, 100, "pp"),
+        (over, "accuracy of all levels", mean, every, margin, 100, "pp"),
+        (f"{less}, mean of all pruned levels", less, "area", every, margin, 100, "pp"),
+        ("critical density", "critical density", log, every, None, 1, "doublings"),
+    ]  # fmt: skip
     found = []
-    for title, column, at, bound, scale, unit in wanted:
+    for title, short, column, at, bound, scale, unit in wanted:
         if not at or (at is above and above == every):
             continue
         frame = endpoints(levels, at=at)
         frame = frame[frame["branch"] == "ticket"]
         if len(frame):
-            found.append(Endpoint(title, column, frame, tuple(at), bound, scale, unit))
+            found.append(Endpoint(title, short, column, frame, tuple(at), bound, scale, unit))
     return found
 
 
 def contrasts(study: Study, sources: Sources) -> str:
     """The declared contrasts of each endpoint, the one-way test, and all pairs."""
-    parts = []
+    parts: list[str] = []
+    seeds: list[int] = []
     declarations = declared(study.inits)
     for endpoint in compared(study.first_variant()) if declarations else []:
         rows = []
@@ -103,6 +111,7 @@ def contrasts(study: Study, sources: Sources) -> str:
             declarations, endpoint.table(declarations).itertuples(), strict=True
         ):
             source, scale = endpoint.source(contrast), endpoint.scale
+            seeds.append(row.n)
             linked = [
                 plus_minus(source.interval(), scale, digits=3, sign=True),
                 between(row.bca_low, row.bca_high, scale, 3),
@@ -128,20 +137,30 @@ def contrasts(study: Study, sources: Sources) -> str:
         parts.append(f"### {heading}\n\n{bound}.\n\n{body}")
     if not parts:
         return ""
-    return _EXPLAINED + "\n\n" + "\n\n".join(parts) + _by_level(study, sources, declarations)
+    return (
+        f"{_explained(max(seeds))}\n\n"
+        + "\n\n".join(parts)
+        + _by_level(study, sources, declarations)
+    )
 
 
-_EXPLAINED = (
-    "Schemes under one seed share data and order of batches, so a contrast has one difference per "
-    "seed, and the seeds are the sample. *t*: mean ± half of the 95 % t-interval. *BCa*: "
-    "bootstrap interval, bias-corrected and accelerated; with five seeds it is too narrow. "
-    "*Holm*: p of the t test corrected for the number of contrasts of a table. With n = 5 the "
-    "Wilcoxon test cannot go below 0.0625. *TOST*: two one-sided tests; below 0.05 the schemes "
-    "are shown to differ by less than the margin, which a high p of the other tests does not "
-    f"show. *Detectable*: least difference that this many seeds find with a chance of {POWER}; "
-    "*seeds for margin*: how many it takes for a difference as large as the margin. Verdicts are "
-    "at 5 % after Holm."
-)
+def _explained(n: int) -> str:
+    """What the columns are, and what n seeds cannot show."""
+    least = 2.0 ** (1 - n)
+    narrow = "; with few seeds, as here, it is too narrow" if n < FEW else ""
+    wilcoxon = (
+        f" With n = {n} the Wilcoxon test cannot go below {least:.4g}." if 1 < n < FEW else ""
+    )
+    return (
+        "Schemes under one seed share data and order of batches, so a contrast has one difference "
+        "per seed, and the seeds are the sample. *t*: mean ± half of the 95 % t-interval. *BCa*: "
+        f"bootstrap interval, bias-corrected and accelerated{narrow}. *Holm*: p of the t test "
+        f"corrected for the number of contrasts of a table.{wilcoxon} *TOST*: two one-sided tests; "
+        "below 0.05 the schemes are shown to differ by less than the margin, which a high p of the "
+        "other tests does not show. *Detectable*: least difference that this many seeds find with "
+        f"a chance of {POWER}; *seeds for margin*: how many it takes for a difference as large as "
+        "the margin. Verdicts are at 5 % after Holm."
+    )
 
 
 def _power(row: Any, endpoint: Endpoint) -> list[str]:

@@ -111,6 +111,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def points(size: float) -> str:
+    """Percentage points in words.
+
+    >>> points(0.5), points(1.0)
+    ('0.5 points', '1 point')
+    """
+    return f"{size:g} point{'' if size == 1 else 's'}"
+
+
 def nested(head: str, points: Iterable[str]) -> str:
     """A point of a list with points below it; goes to any depth.
 

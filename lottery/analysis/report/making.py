@@ -2,11 +2,13 @@
 
 from itertools import product
 
+from lottery.analysis import early_stop
 from lottery.analysis.endpoints import is_reduced, network
 from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report.document import duration, listed, number, plural, table
 from lottery.analysis.report.study import Study
 
+TICKET = "ticket"
 COMMAND = "python experiments/run_grid.py {} --device cuda"
 
 
@@ -19,6 +21,7 @@ def limits(study: Study) -> str:
         f"{plural(seeds, 'seed')} per scheme. Intervals hold over seeds for this network, this "
         "data set and this training; they say nothing about others.",
         _evaluations(study),
+        _unseen(study),
         _unfinished(study),
         _absent(study),
         _engines(study),
@@ -55,6 +58,18 @@ def _evaluations(study: Study) -> str:
     )
 
 
+def _unseen(study: Study) -> str:
+    """Levels whose least validation loss is their last, so that nothing was seen of its minimum."""
+    at_end = early_stop.censored(study.levels)[study.levels["branch"] == "ticket"]
+    if not at_end.any():
+        return ""
+    return (
+        f"{at_end.sum():,} of {plural(len(at_end), 'level')} of tickets have their least "
+        "validation loss at the last step: their early-stop step is a lower bound, and claims on "
+        "speed are undecided where half or more of the steps compared, on either side, are such."
+    )
+
+
 def _unfinished(study: Study) -> str:
     """Cells that the configuration asks for and the tables lack levels of."""
     tickets = study.levels[study.levels["branch"] == "ticket"]
@@ -69,21 +84,47 @@ def _unfinished(study: Study) -> str:
 
 def _absent(study: Study) -> str:
     """Tickets that the configuration asks for and the tables have not a level of."""
-    tickets = study.levels[study.levels["branch"] == "ticket"]
-    there = set(zip(tickets["variant"], tickets["init"], tickets["seed"], strict=True))
-    names = study.config.get("variants") or ["base"]
-    inits, seeds = (study.config.get(setting, []) for setting in ("inits", "seeds"))
-    absent: dict[str, list[str]] = {}
-    for variant, init in product(names, inits):
-        lacking = [str(seed) for seed in seeds if (variant, init, seed) not in there]
-        if lacking:
-            where = f" of `{variant}`" if study.config.get("variants") else ""
-            text = f"{scheme_name(init)} (seed{'s' * (len(lacking) > 1)} {', '.join(lacking)})"
-            absent.setdefault(where, []).append(text)
-    if not absent:
+    by_variant: dict[str, dict[str, list[str]]] = {}
+    for variant, init, seed, branch, _ in sorted(_asked(study) - _there(study)):
+        if branch == TICKET:
+            lacking = by_variant.setdefault(variant, {}).setdefault(scheme_name(init), [])
+            lacking.append(str(seed))
+    variants: dict[str, list[str]] = {}  # that lack the same
+    for variant, schemes in by_variant.items():
+        texts = (f"{n} (seed{'s' * (len(s) > 1)} {', '.join(s)})" for n, s in schemes.items())
+        variants.setdefault(listed(texts), []).append(f"`{variant}`")
+    if not variants:
         return ""
-    named = "; ".join(f"{listed(texts)}{where}" for where, texts in absent.items())
-    return f"Not run, or failed in the first level: {named}."
+    several = bool(study.config.get("variants"))
+    named = "; ".join(f"{t}{f' of {listed(v)}' if several else ''}" for t, v in variants.items())
+    failed = sum(run.get("cells_failed", 0) for run in study.runs)
+    noted = f"{plural(failed, 'failed cell')}" if failed else "no failed cell"
+    why = f" (`manifest.json` notes {noted})" if study.runs else ""
+    return f"The study asks for these tickets, and the tables have no level of them{why}: {named}."
+
+
+def _asked(study: Study) -> set[tuple[str, str, int, str, int]]:
+    """Variant, scheme, seed, branch and draw of every cell that the configuration asks for."""
+    config = study.config
+    controls = config.get("controls") or {}
+    draws = {TICKET: 1, "dense": int(controls.get("dense") or 0)}
+    if controls.get("levels") != []:
+        others = {name: n for name, n in controls.items() if name not in ("dense", "levels")}
+        draws |= {name: int(n) for name, n in others.items()}
+    places = product(
+        config.get("variants") or ["base"], config.get("inits", []), config.get("seeds", [])
+    )
+    return {
+        (*place, branch, draw)
+        for place in places
+        for branch, number in draws.items()
+        for draw in range(number)
+    }
+
+
+def _there(study: Study) -> set[tuple[str, str, int, str, int]]:
+    """The same of every cell that the tables have a level of."""
+    return set(study.levels[["variant", "init", "seed", "branch", "draw"]].itertuples(False, None))
 
 
 def _engines(study: Study) -> str:
@@ -118,6 +159,12 @@ def again(study: Study) -> str:
         f"{duration(float(study.levels['seconds'].sum()))} of one worker's time, by the column "
         "`seconds` of `levels.csv`."
     )
+    asked, there = _asked(study), _there(study)
+    if more := len(asked - there):
+        text += (
+            f" The tables have {len(asked & there)} of the {plural(len(asked), 'cell')} that the "
+            f"study asks for: the first command also runs the other {more}."
+        )
     if not study.runs:
         return f"{text} There is no `manifest.json`, so versions and machine are not known."
     rows = []
@@ -135,4 +182,17 @@ def again(study: Study) -> str:
             ]
         )  # fmt: skip
     header = ["Started (UTC)", "Commit", "Machine", "Versions", "Cells", "Wall time"]
-    return f"{text} Runs, from `manifest.json`:\n\n{table(header, rows, aligned='llllrr')}"
+    text += f" Runs, from `manifest.json`{_unnoted(study)}:"
+    return f"{text}\n\n{table(header, rows, aligned='llllrr')}"
+
+
+def _unnoted(study: Study) -> str:
+    """Cells of the tables that no run has counted, as it was killed, or lost its note."""
+    noted = sum(run.get("cells_computed", 0) for run in study.runs)
+    there = study.levels["cell"].nunique()
+    if noted >= there:
+        return ""
+    return (
+        f" (they count {noted} of the tables' {plural(there, 'cell')}; the other {there - noted} "
+        "were finished in a run that ended before it was noted)"
+    )

@@ -1,11 +1,12 @@
 """What a study did: its protocol, its networks and its initialisation schemes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lottery.analysis import frames
 from lottery.analysis.figures.style import branch_look, scheme_name
 from lottery.analysis.report.document import listed, plural, table
 from lottery.analysis.report.study import Study
@@ -54,13 +55,10 @@ def protocol(study: Study) -> str:
         ["Beside the tickets", _controls(study)],
     ]
     if len(study.variants) > 1:
-        settings = config.get("variants") or {}
         rows.append(
             [
                 "Variants",
-                "; ".join(
-                    f"`{name}` ({_settings(settings.get(name) or {})})" for name in study.variants
-                ),
+                "; ".join(f"`{name}` ({_settings(config, name)})" for name in study.variants),
             ]
         )
     return table(["", "Setting"], rows)
@@ -68,8 +66,10 @@ def protocol(study: Study) -> str:
 
 def _training(train: dict[str, Any], study: Study) -> str:
     steps = sorted(set(study.levels["steps"]))
-    counted = f"{listed(f'{n:,}' for n in steps)} steps of {train['batch_size']} images"
-    text = f"{_length(train['duration'])} ({counted})"
+    counted = f"{listed(f'{n:,}' for n in steps)} steps"
+    images = f"of {train['batch_size']} images"
+    length = _length(train["duration"])
+    text = f"{length} {images}" if length == counted else f"{length} ({counted} {images})"
     name = {"adam": "Adam", "sgd": "SGD"}.get(train["optimizer"], train["optimizer"])
     text += f", {name} at learning rate {train['lr']:g}"
     if train.get("momentum"):
@@ -159,15 +159,28 @@ def _controls(study: Study) -> str:
     return "; ".join(texts) or "nothing: neither an unpruned baseline trained on, nor controls"
 
 
-def _settings(values: dict[str, Any], prefix: str = "") -> str:
+def _settings(config: dict[str, Any], variant: str) -> str:
+    """What a variant sets differently, with the values that defaults stand for."""
+    rate = frames.settings(config, variant, "prune").get("linear_rate", 0.0)
+    defaults = {
+        "prune.output_rate": f"{rate / 2:g} as half of linear_rate",
+        "rewind.init": "none but each scheme's own",
+    }
     parts = []
+    for name, value in _flat((config.get("variants") or {}).get(variant) or {}):
+        words: dict[Any, str] = {None: defaults.get(name, "none"), True: "yes", False: "no"}
+        known = value is None or isinstance(value, bool)
+        parts.append(f"{name}: {words[value] if known else value}")
+    return ", ".join(parts) or "the settings above"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by their dotted names."""
     for key, value in values.items():
         if isinstance(value, dict):
-            parts.append(_settings(value, f"{prefix}{key}."))
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            text = {None: "the default", True: "yes", False: "no"}.get(value, value)
-            parts.append(f"{prefix}{key}: {text}")
-    return ", ".join(parts) or "the settings above"
+            yield f"{prefix}{key}", value
 
 
 def _length(length: str) -> str:
@@ -188,8 +201,10 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 def networks(study: Study) -> str:
     """Layers and their weights, and how many are left at the last level."""
-    tickets = study.layers[study.layers["branch"] == "ticket"]
-    tickets = tickets if len(tickets) else study.layers
+    layers = study.layers[study.layers["variant"] == study.variants[0]]
+    layers = layers if len(layers) else study.layers
+    tickets = layers[layers["branch"] == "ticket"]
+    tickets = tickets if len(tickets) else layers
     first, last = (tickets[tickets["level"] == f(tickets["level"])] for f in (min, max))
     left = last.groupby("layer", sort=False)["remaining"].mean()
     shapes = first.drop_duplicates("layer").set_index("layer")
@@ -200,7 +215,8 @@ def networks(study: Study) -> str:
     ]  # fmt: skip
     rows.append(["all", "", "", "", f"{shapes['weights'].sum():,}", f"{left.sum():,.0f}"])
     what = "weights" if len(only_weights(first)) == len(first) else "parameters"
-    models = listed(f"`{model}`" for model in sorted(set(study.levels["model"])))
+    of_variant = f" of variant `{study.variants[0]}`" if len(study.variants) > 1 else ""
+    models = listed(f"`{model}`" for model in sorted(set(study.first_variant()["model"])))
     header = [
         "Layer",
         "Kind",
@@ -210,9 +226,9 @@ def networks(study: Study) -> str:
         f"Kept at level {last['level'].max()}",
     ]
     return (
-        f"{models}: prunable {what}, from `layers.parquet`. *Inputs of a unit* is its fan-in, in "
-        "a convolution channels times kernel area; the last column is a mean over schemes and "
-        "seeds.\n\n" + table(header, rows, aligned="llrrrr")
+        f"{models}{of_variant}: prunable {what}, from `layers.parquet`. *Inputs of a unit* is its "
+        "fan-in, in a convolution channels times kernel area; the last column is a mean over "
+        "schemes and seeds.\n\n" + table(header, rows, aligned="llrrrr")
     )
 
 

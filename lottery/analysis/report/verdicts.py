@@ -1,5 +1,6 @@
 """Published claims put to the tables: what was said, what we find, and the verdict."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from lottery.analysis.claims.verdicts import (
     UNDECIDED,
     Verdict,
 )
+from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report.document import (
     ABSENT,
     between,
@@ -30,7 +32,9 @@ RULE = (
     "within a margin, or at a published size. It is **reproduced** when our 95 % interval lies "
     "wholly where the claim puts the mean (within a margin: when two one-sided tests at 5 % show "
     "it, which is the 90 % interval), **not reproduced** when it lies wholly elsewhere or does not "
-    "hold the published size, and **undecided at this n** otherwise. The tests are not corrected "
+    "hold the published size, and **undecided** otherwise. Where values are censored (a loss that "
+    "is least at a level's end, an accuracy that never falls so far), the interval reaches as far "
+    "as they may, and a figure that is only a bound is marked ≤ or ≥. The tests are not corrected "
     "for the number of claims. pp: percentage points; ×: a ratio, geometric mean."
 )
 USUAL = 0.95
@@ -48,6 +52,8 @@ def verdicts(found: Sequence[Verdict], sources: Sources) -> str:
         parts.append(f"### {publication}")
         tested = [verdict for verdict in own if verdict.verdict != NOT_TESTED]
         if tested:
+            schemes = _schemes(tested)
+            parts += [f"All computed on {schemes}."] if schemes else []
             parts.append(_table(tested, sources))
         missing: dict[str, dict[str, None]] = {}  # a claim may be put to several variants
         for verdict in own:
@@ -80,11 +86,16 @@ def tally(found: Iterable[Verdict]) -> str:
 def ours(verdict: Verdict) -> str:
     """Our figure with its interval on one line: +0.40 pp (0.10 to 0.70).
 
-    An interval of another confidence than 95 % says so.
+    An interval of another confidence than 95 % says so. A bound is marked, and has no interval
+    where all its values are one and the same last level.
     """
     interval, unit = verdict.interval, verdict.unit
+    bound = verdict.measure.bound if verdict.measure else ""
     mean = number(interval.mean, sign=unit == "pp") + ("×" if unit == "×" else f" {unit}")
+    mean = f"{bound} {mean}" if bound in ("≤", "≥") else mean
     ends, confidence = between(interval.low, interval.high), verdict.claim.rule.confidence
+    if bound and math.isclose(interval.low, interval.high):
+        return mean.replace(" ", NO_BREAK)
     other = "" if confidence == USUAL or ends == ABSENT else f", {100 * confidence:g} %"
     return f"{mean} ({ends}{other})".replace(" ", NO_BREAK)
 
@@ -97,7 +108,8 @@ def source_of(verdict: Verdict, measure: Measure) -> Source:
         "`, `".join(dict.fromkeys(rows["column"])),
         f"study = {', '.join(dict.fromkeys(rows['study']))}, "
         f"variant = {', '.join(dict.fromkeys(rows['variant']))}, "
-        f"branch = {', '.join(dict.fromkeys(rows['branch']))}",
+        f"branch = {', '.join(dict.fromkeys(rows['branch']))}, "
+        f"init = {', '.join(sorted(set(rows['init'])))}",
         tuple(
             Row(int(row.seed), str(row.cell), (int(row.level),), float(row.value), row.part in "bc")
             for row in rows.itertuples()
@@ -151,6 +163,13 @@ def _statement(verdict: Verdict) -> str:
     return f"{verdict.claim.statement} *({where[0][2:]})*" if where else verdict.claim.statement
 
 
+def _schemes(tested: Iterable[Verdict]) -> str:
+    """The one scheme that all figures come from, though the study may have others; or nothing."""
+    measures = (verdict.measure for verdict in tested)
+    inits = {init for measure in measures if measure for init in measure.rows["init"]}
+    return f"{scheme_name(inits.pop())} alone" if len(inits) == 1 else ""
+
+
 def _linked(verdict: Verdict, sources: Sources, text: str) -> str:
     if verdict.measure is None:
         return text
@@ -188,25 +207,32 @@ def _decided(head: str, tested: Sequence[Verdict], sources: Sources) -> str:
     shared = [note for note in notes[0] if all(note in others for others in notes)]
     counted = f"of {plural(len(tested), 'claim')} tested, {tally(tested)}"
     grounds = f"95 % intervals unless stated, n = {listed(map(str, n))}{whose}"
-    text = f"{head}: {counted} ({'; '.join([grounds, *shared])})."
+    schemes = _schemes(tested)
+    whole = [grounds, *([schemes] if schemes else []), *shared]
+    text = f"{head}: {counted} ({'; '.join(whole)})."
     groups = []
     for name in _ORDER:
-        named = [
-            _short(verdict, sources, len(variants) > 1, shared)
-            for verdict in tested
-            if verdict.verdict == name
-        ]
-        if named:
+        figures: dict[tuple[str, ...], list[Verdict]] = {}
+        for verdict in tested:
+            if verdict.verdict == name:
+                figure = verdict.claim.how, verdict.variant, ours(verdict)
+                figures.setdefault(figure, []).append(verdict)
+        if figures:
+            named = (_short(v, sources, len(variants) > 1, shared) for v in figures.values())
             groups.append(nested(f"{name[0].upper()}{name[1:]}:", named))
     return nested(text, groups)
 
 
-def _short(verdict: Verdict, sources: Sources, several: bool, known: Sequence[str]) -> str:
-    """A claim, our figure, and in what the study differs as far as that is not known yet."""
+def _short(
+    verdicts: Sequence[Verdict], sources: Sources, several: bool, known: Sequence[str]
+) -> str:
+    """Claims, our one figure for them, and in what the study differs as far as not known yet."""
+    verdict = verdicts[0]
+    statements = "; ".join(verdict.claim.statement for verdict in verdicts)
     figure = _linked(verdict, sources, ours(verdict))
     notes = [note for note in _scaled(verdict) if note not in known]
     variant = [f"variant {verdict.variant}"] if several else []
-    return f"{verdict.claim.statement}: {', '.join([figure, *variant, *notes])}"
+    return f"{statements}: {', '.join([figure, *variant, *notes])}"
 
 
 def _scaled(verdict: Verdict) -> list[str]:
