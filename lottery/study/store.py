@@ -27,8 +27,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lottery.errors import ConfigError, StoreError
+from lottery.files import whole
 from lottery.pruning.schedule import ends_walk
-from lottery.study.cell_store import CellStore, whole
+from lottery.study.cell_store import CellStore
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, once, shared_settings
 from lottery.study.grid import cells as cells_of
