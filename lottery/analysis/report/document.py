@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lottery.analysis.statistics import Interval
+from lottery.words import plural as plural  # one of the words of reports
 
 ABSENT = "–"
 BAR = "\\|"
@@ -100,15 +101,6 @@ def listed(items: Iterable[str]) -> str:
     """
     *most, last = list(items) or [""]
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    >>> plural(1, "seed"), plural(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def nested(head: str, points: Iterable[str]) -> str:
