@@ -12,6 +12,7 @@ from pathlib import Path
 from lottery.analysis.choice import choose
 from lottery.analysis.report.study import load
 from lottery.errors import LotteryError
+from lottery.files import whole
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         # What is already being judged must not change afterwards.
         if options.out.exists() and options.out.read_text(encoding="utf-8") != text:
             return _complain(f"{options.out} holds another choice; write to a new file")
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8", newline="\n")
+        with whole(options.out) as path:
+            path.write_text(text, encoding="utf-8", newline="\n")
     except (LotteryError, OSError) as error:
         return _complain(str(error))
     print(options.out)

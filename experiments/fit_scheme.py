@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from lottery.errors import LotteryError
+from lottery.files import whole
 from lottery.registry import canonical
-from lottery.study.cell_store import whole
 from lottery.study.fitting import Tickets, fit_tickets
 
 

@@ -9,6 +9,7 @@ from lottery.analysis.command_line import for_each_study, study_parser
 from lottery.analysis.report import write
 from lottery.errors import LotteryError
 
+CONFIGS = Path(__file__).parent / "configs"
 CHOICE = Path("experiments/schemes/chosen.yaml")
 
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except LotteryError as error:
         print(error, file=sys.stderr)
         return 2
-    return for_each_study(partial(write, choice=choice), options)
+    return for_each_study(partial(write, choice=choice), options, CONFIGS)
 
 
 if __name__ == "__main__":

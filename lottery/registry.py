@@ -15,7 +15,8 @@ import inspect
 import keyword
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from lottery.errors import ConfigError
 
@@ -93,6 +94,16 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def _is_number(function: Callable[..., Any], option: str) -> bool:
+    """Whether the option is annotated as a number, and as nothing else but None."""
+    try:
+        hint = get_type_hints(function).get(option)
+    except Exception:  # an annotation of one's own may name what is not there
+        return False
+    kinds = set(get_args(hint) or (hint,)) - {NoneType}
+    return bool(kinds) and kinds <= {int, float}
+
+
 class Registry:
     """Functions of one kind by name; their first `leading` arguments are no options.
 
@@ -131,12 +142,7 @@ class Registry:
         function = self._import(name) if ":" in name else self._functions.get(name)
         if function is None:
             raise ConfigError(self.kind, spec, f"{', '.join(self)}, or module:function")
-        leading = getattr(function, "leading", self.leading)
-        options = list(inspect.signature(function).parameters)[leading:]
-        unknown = sorted(set(kwargs) - set(options))
-        if unknown:
-            allowed = ", ".join(options) or "none"
-            raise ConfigError(f"{self.kind} {name}'s option", ", ".join(unknown), allowed)
+        self._check_options(spec, function)
         if not args and not kwargs:
             return function
 
@@ -145,6 +151,34 @@ class Registry:
             return function(*leading, *args, **kwargs, **more)
 
         return with_options
+
+    def _check_options(self, spec: str, function: Callable[..., Any]) -> None:
+        """Refuse options that the function has not or lacks, and words in place of numbers."""
+        name, args, kwargs = parse_spec(spec, self.kind)
+        leading = getattr(function, "leading", self.leading)
+        signature = inspect.signature(function).parameters
+        parameters = dict(list(signature.items())[leading:])
+        unknown = sorted(set(kwargs) - set(parameters))
+        if unknown:
+            allowed = ", ".join(parameters) or "none"
+            raise ConfigError(f"{self.kind} {name}'s option", ", ".join(unknown), allowed)
+        kinds = inspect.Parameter
+        in_order = [name for name, p in parameters.items() if p.kind != kinds.KEYWORD_ONLY]
+        given = dict(zip(in_order, args, strict=False))
+        any_number = any(p.kind == kinds.VAR_POSITIONAL for p in signature.values())
+        if given.keys() & kwargs.keys() or (len(args) > len(in_order) and not any_number):
+            once = f"{name} with each option once, of {', '.join(parameters)}"
+            allowed = once if parameters else f"{name}, which has no options"
+            raise ConfigError(self.kind, spec, allowed)
+        given |= kwargs
+        for option, parameter in parameters.items():
+            several = parameter.kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+            if parameter.default is parameter.empty and not several and option not in given:
+                allowed = f"{name}({option}=...): option {option} is missing"
+                raise ConfigError(self.kind, spec, allowed)
+        for option, value in given.items():
+            if isinstance(value, str) and _is_number(function, option):
+                raise ConfigError(f"{self.kind} {name}'s option {option}", value, "a number")
 
     def _import(self, reference: str) -> Callable[..., Any]:
         module, _, attribute = reference.partition(":")

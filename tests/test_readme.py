@@ -1,6 +1,8 @@
 """README's Python is run as it stands, on small random data under the name of MNIST."""
 
 import re
+import runpy
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ from lottery.study import StudyConfig, run_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+TYPED = [line for line in README.replace("\\\n", "").splitlines() if line.startswith("    ")]
+COMMANDS = re.findall(r"python (experiments/[^&\n]+)", "\n".join(TYPED))
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -86,6 +90,62 @@ def test_readme_compares_own_schemes_and_criteria_with_the_built_in_ones(
     assert "mine:half_xavier(factor=0.25)" in text
     assert "scheme_by_method.png" in text
     assert "## Travel of weights" in text
+
+
+def test_readme_data_set_is_found_by_reference(somewhere: Path) -> None:
+    block = next(block for block in BLOCKS if "def digits" in block)
+    (somewhere / "mine.py").write_text(block)
+    assert "data: mine:digits" in README
+    assert "--data mine:digits" in README
+    parts = {"train": 300, "test": 50}
+    images = {f"{part}_images": torch.rand(n, 28, 28) for part, n in parts.items()}
+    labels = {f"{part}_labels": torch.arange(n) % 10 for part, n in parts.items()}
+    torch.save(images | labels, somewhere / "digits.pt")
+    config = StudyConfig.from_dict(
+        yaml.safe_load("{name: digits, data: mine:digits, validation: 50, levels: 0, seeds: [0]}")
+        | {"inits": ["xavier_normal"], "train": {"duration": "1ep"}}
+    )
+    result = run_study(config, data_dir=somewhere, workers=0, quiet=True)
+    sys.modules.pop("mine", None)
+    assert not result.failures
+    assert list(result.levels["steps"]) == [(300 - 50) // 60]
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
+def test_readme_command_is_one_that_can_be_typed(
+    command: str, somewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Studies are planned, without measuring; of other programs the arguments are parsed."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr("lottery.study.plan._seconds_of_level", lambda *_: 1.0)
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "lottery.analysis.command_line.for_each_study",
+        lambda make, options, configs: asked.extend(options.study) or 0,
+    )
+    (somewhere / "mine.py").write_text(next(block for block in BLOCKS if "half_xavier" in block))
+    found = re.search(r"^```yaml\n(model:.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert found, "README's study of one's own"
+    for name in ("mine", "my_study"):
+        (somewhere / f"{name}.yaml").write_text(found[1])
+    program, *arguments = shlex.split(command, comments=True)
+    names = runpy.run_path(str(ROOT / program))
+    if "PROGRAM" in names:
+        assert names["PROGRAM"].main([*arguments, "--dry-run"]) == 0
+    elif "for_each_study" in names:
+        assert names["main"](arguments) == 0
+    elif "make_parser" in names:
+        names["make_parser"]().parse_args(arguments)
+    sys.modules.pop("mine", None)
+    shipped = {path.stem for path in (ROOT / "experiments" / "configs").glob("*.yaml")}
+    assert set(asked) <= {"mine", *shipped}
+
+
+def test_readme_has_a_command_of_every_kind() -> None:
+    block = README.partition("## Commands\n")[2].partition("\n`--help`")[0]
+    inside = [line for line in block.splitlines() if line.startswith("    python ")]
+    assert len(inside) == block.count("python ") == 7
+    assert {line.strip().removeprefix("python ") for line in inside} <= set(COMMANDS)
 
 
 def test_readme_names_every_study() -> None:

@@ -18,7 +18,7 @@ NOT_A_FUNCTION = 3
 
 @pytest.fixture
 def shapes() -> Registry:
-    registry: Registry = Registry("shape")
+    registry: Registry = Registry("shape", leading=1)
     registry.register(scaled)
     return registry
 
@@ -111,6 +111,45 @@ def test_an_unknown_option_is_named_with_the_known_ones(shapes):
         shapes.resolve("scaled(faktor=2)")
 
 
+def sized(value: float, side: int, depth: "int | None" = None, *, name: str = "x") -> int:
+    return side
+
+
+def odd(value: float, side: "NoSuchType", *more: int) -> int:  # noqa: F821
+    return side
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("sized", "shape is 'sized'; allowed: sized(side=...): option side is missing"),
+        ("sized(depth=2)", "shape is 'sized(depth=2)'; allowed: sized(side=...): option side is"),
+        ("sized(side=a)", "shape sized's option side is 'a'; allowed: a number"),
+        ("sized(a)", "shape sized's option side is 'a'; allowed: a number"),
+        ("sized(1, depth='3')", "shape sized's option depth is '3'; allowed: a number"),
+        ("scaled(factor=1ep)", "shape scaled's option factor is '1ep'; allowed: a number"),
+        (
+            "scaled(1, a, 3)",
+            "shape is 'scaled(1, a, 3)'; allowed: scaled with each option once, of",
+        ),
+        ("scaled(1, factor=2)", "allowed: scaled with each option once, of factor, mode"),
+        (f"{__name__}:odd", f"allowed: {__name__}:odd(side=...): option side is missing"),
+    ],
+)
+def test_options_that_a_function_cannot_take_are_named(shapes, spec, message):
+    shapes.register(sized)
+    with pytest.raises(ConfigError) as error:
+        shapes.resolve(spec)
+    assert message in str(error.value)
+
+
+def test_annotations_refuse_no_more_than_words_in_place_of_numbers(shapes):
+    shapes.register(sized)
+    for spec in ("sized(1.5)", "sized(1, None)", "sized(1, depth=None, name=3)"):
+        assert shapes.resolve(spec)(2)
+    assert shapes.resolve(f"{__name__}:odd(a, 1, 2)")(2) == "a"
+
+
 @pytest.mark.parametrize(
     "reference",
     [
@@ -133,13 +172,14 @@ def test_a_name_is_given_once(shapes):
         shapes.register(scaled)
 
 
-def test_a_class_goes_by_its_name_in_lower_case(shapes):
+def test_a_class_goes_by_its_name_in_lower_case():
     @dataclasses.dataclass
     class Square:
         side: str = "1ep"
 
+    shapes: Registry = Registry("shape")
     shapes.register(Square)
-    assert list(shapes) == ["scaled", "square"]
+    assert list(shapes) == ["square"]
     assert shapes.resolve("square(side=3ep)")() == Square("3ep")
 
 

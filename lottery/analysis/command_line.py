@@ -1,12 +1,13 @@
 """The command line of programs that make files of studies' tables: figures, reports."""
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from lottery.analysis.frames import studies
-from lottery.errors import LotteryError
+from lottery.errors import LotteryError, StoreError
 
 Make = Callable[[str, str, str], list[Path]]
 """From a study, the results folder and the plots folder to the files that were written."""
@@ -31,11 +32,11 @@ def study_parser(description: str, example: str) -> argparse.ArgumentParser:
     return parser
 
 
-def for_each_study(make: Make, options: argparse.Namespace) -> int:
+def for_each_study(make: Make, options: argparse.Namespace, configs: Path) -> int:
     """Make the files of each study named; one that cannot be used is named and the others go on.
 
-    options: of a `study_parser`. Returns the exit status: 0, or 2 if there was no study or one
-    could not be used.
+    options: of a `study_parser`. configs: folder of the shipped studies' YAML files. Returns the
+    exit status: 0, or 2 if there was no study or one could not be used.
     """
     names = options.study or studies(options.results_dir)
     if not names:
@@ -47,9 +48,21 @@ def for_each_study(make: Make, options: argparse.Namespace) -> int:
     failed = False
     for name in names:
         try:
+            _check_name(name, options.results_dir, configs)
             for path in make(name, options.results_dir, options.plots_dir):
                 print(path)
         except LotteryError as error:
             print(error, file=sys.stderr)
             failed = True
     return 2 if failed else 0
+
+
+def _check_name(name: str, results: str, configs: Path) -> None:
+    """Raise StoreError for what is no study's name or folder, with those names that are like it."""
+    shipped = {path.stem for path in configs.glob("*.yaml")}
+    found = studies(results)
+    if name in shipped or Path(name).is_dir() or (Path(results) / name).is_dir():
+        return  # where its tables are missing, how to make them is said
+    near = difflib.get_close_matches(name, found, n=5) or found
+    there = f"studies there: {', '.join(near)}" if near else "there is no study"
+    raise StoreError(f"{Path(results) / name / 'levels.csv'} is missing; {there}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lottery.errors import StoreError
+from lottery.files import whole
 from lottery.study.manifest import describe_run
 
 Found = dict[str, Any]
@@ -38,8 +39,8 @@ def machine_name(machine: Found) -> str:
 def save(found: Found, path: Path) -> None:
     """Write it as JSON, numbers to six digits."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_short(found), indent=2, ensure_ascii=False) + "\n")
+        with whole(path) as place:
+            place.write_text(json.dumps(_short(found), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error})") from error
 

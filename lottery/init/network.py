@@ -96,8 +96,9 @@ class NetworkDraw:
             }
         for name, module in layers(self.model).items():
             if name not in found or found[name].shape != module.weight.shape:
-                layer = name.rpartition(".")[0]
-                raise ConfigError("init", str(scheme), f"a scheme that returns {layer}'s shape")
+                shape = tuple(module.weight.shape)
+                allowed = f"a scheme that returns weights of shape {shape} for {name!r}"
+                raise ConfigError("init", str(scheme), allowed)
         return found
 
 

@@ -8,15 +8,12 @@ Every file appears whole or not at all: it is written beside its place and moved
 exists once its file does.
 """
 
-import contextlib
 import dataclasses
 import json
 import logging
-import os
 import pickle
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lottery.errors import StoreError
+from lottery.files import whole
 from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks, State, pack, unpack
 from lottery.study import records
@@ -36,19 +34,6 @@ log = logging.getLogger("lottery")
 
 CHECKPOINT_SECONDS = 30.0
 """Work within a level that a kill may cost, unless two evaluations lie further apart."""
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary place that becomes `path` if nothing goes wrong, and vanishes if it does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{socket.gethostname()}-{os.getpid()}"  # several machines may share the folder
-    temporary = path.with_name(f".{path.name}.{writer}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class CellStore(Memory):

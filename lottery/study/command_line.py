@@ -24,7 +24,7 @@ LISTS = ("--inits", "--seeds", "--controls.levels", "--train.lr_milestones")
 SETTINGS = {
     f"{field}.{key}" if key else field: default
     for field, value in StudyConfig().to_dict().items()
-    for key, default in (value if isinstance(value, dict) else {"": value}).items()
+    for key, default in (value if isinstance(value, dict) and value else {"": value}).items()
 }
 TYPES = {
     "list[int]": "a list of whole numbers",
@@ -113,12 +113,21 @@ def check_file(path: Path) -> None:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError("STUDY", str(path), f"a file of valid YAML ({error})") from error
+        allowed = f"a file of valid YAML ({_fault(error)})"
+        raise ConfigError("STUDY", str(path), allowed) from error
     if not isinstance(values, dict):
         raise ConfigError("STUDY", str(path), "a file of settings, such as levels: 10")
     for group in {name.split(".")[0] for name in SETTINGS if "." in name} & set(values):
         if not isinstance(values[group], dict):
             raise ConfigError(group, values[group], _known(f"{group}."))
+
+
+def _fault(error: Exception) -> str:
+    """Where a file is no YAML, and why, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def with_lists(argv: list[str]) -> list[str]:

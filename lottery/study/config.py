@@ -58,7 +58,8 @@ class ControlsConfig:
     """The ticket's masks and initial weights, trained on the same images in another order."""
 
     levels: list[int] | None = None
-    """Levels at which controls are trained; all from 1 on by default."""
+    """Levels at which controls are trained, those of them that tickets reach; all from 1 on by
+    default."""
 
     def __post_init__(self) -> None:
         for name, draws in self.draws.items():
@@ -113,7 +114,8 @@ class StudyConfig:
     """A study: networks from several initialisations and seeds, pruned level by level."""
 
     name: str = "study"
-    """Name of the study, and of its folder under the results directory."""
+    """Name of the study, and of its folder under the results directory. A study that is run from a
+    file, whatever is shown here, goes by the file's name unless it has another."""
 
     model: str = "lenet_300_100"
     """Network: lenet_300_100, lenet5, conv2, conv4, conv6, cifar_quick, vgg16_bn, resnet20,
@@ -124,8 +126,8 @@ class StudyConfig:
     """Data set: mnist, cifar10, or module:function that returns a lottery.data.Dataset."""
 
     validation: int = 5000
-    """Training images held out for validation and early stopping, drawn by each seed; of no
-    meaning for data that come with validation images, as those for detectors do."""
+    """Training images held out for validation and early stopping, drawn by each seed. Not used
+    where the data set comes with validation images of its own."""
 
     stratified: bool = True
     """Hold out the same share of every class, or draw without regard to class."""
@@ -141,7 +143,8 @@ class StudyConfig:
     """Initialisation schemes, with options as in kaiming_normal(gain=1), or module:function."""
 
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    """Seeds: each decides weights, data order, validation split and ties of one replicate."""
+    """Seeds, from 0 on: each decides weights, data order, validation split and ties of one
+    replicate."""
 
     levels: int = 10
     """Number of prunings: levels 0 (unpruned) to this are trained."""
@@ -191,12 +194,11 @@ class StudyConfig:
         for setting, values in (("inits", self.inits), ("seeds", self.seeds)):
             if not values or len(set(values)) < len(values):
                 raise ConfigError(setting, values, "one or more values, each once")
+        if min(self.seeds) < 0:
+            raise ConfigError("seeds", self.seeds, "whole numbers from 0 on")
         if self.rewind.init is not None and any(self.controls.draws.values()):
             allowed = "nothing in a study with controls, which start from their ticket's weights"
             raise ConfigError("rewind.init", self.rewind.init, allowed)
-        too_high = [level for level in self.controls.levels or () if level > self.levels]
-        if too_high:
-            raise ConfigError("controls.levels", too_high, f"1 to levels ({self.levels})")
         check_protocol(self.prune, self.rewind, self.train)
         self._check_start()
         if self.controls.retrain and self.rewind != RewindConfig():

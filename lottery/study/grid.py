@@ -49,8 +49,8 @@ def cells(config: StudyConfig) -> list[Cell]:
     branches = [(TICKET, 0, every)]
     if config.controls.dense:
         branches.append((DENSE, 0, every))
-    chosen = config.controls.levels
-    controlled = every[1:] if chosen is None else tuple(chosen)
+    chosen = config.controls.levels  # may go beyond a study whose levels are cut for now
+    controlled = tuple(n for n in (every if chosen is None else chosen) if 1 <= n <= config.levels)
     for control, draws in config.controls.draws.items():
         branches += [(control, draw, controlled) for draw in range(draws) if controlled]
     settings = {name: config.variant(name) for name in config.variant_names}

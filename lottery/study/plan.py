@@ -67,6 +67,8 @@ def plan_study(
     dataset, steps = check(config, default_data_dir(data_dir))
     grid = cells(config)
     finished = set[tuple[str, int]]()
+    if "://" not in str(results_dir):
+        StudyStore(results_dir, config.name).check_place()
     if fresh:
         todo = once(grid)
     else:

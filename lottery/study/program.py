@@ -4,6 +4,7 @@ import logging
 import math
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 from jsonargparse import ArgumentParser
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lottery.analysis.statistics import summary
@@ -21,6 +23,7 @@ from lottery.study.config import BASE, StudyConfig
 from lottery.study.plan import Plan, plan_study
 from lottery.study.progress import clock
 from lottery.study.run import StudyResult, run_study
+from lottery.words import plural
 
 console = Console()
 
@@ -102,9 +105,10 @@ class Program:
             command = shlex.join(["python", sys.argv[0], *(a for a in argv if a != "--fresh")])
             return self._complain(f"interrupted; to go on from here: {command}", 130)
         show_result(config, result)
-        for cell, reason in result.failures.items():
-            self._complain(f"failed: {cell}: {reason}", 1)
-        return 1 if result.failures else 0
+        if not result.failures:
+            return 0
+        failed = plural(len(result.failures), "cell")
+        return self._complain(f"{failed} failed as said above; the same command tries again", 1)
 
     def _complain(self, message: str, status: int) -> int:
         print(f"{self.name}: {message}", file=sys.stderr)
@@ -113,25 +117,27 @@ class Program:
 
 def show_plan(config: StudyConfig, plan: Plan) -> None:
     """What a run would do."""
-    table = Table(title=f"{config.name}: {config.model} on {config.data}", title_justify="left")
-    table.add_column("branch")
-    table.add_column("cells", justify="right")
-    table.add_column("to run", justify="right")
-    for branch in dict.fromkeys(cell.branch for cell in plan.cells):
-        counts = [sum(c.branch == branch for c in part) for part in (plan.cells, plan.unfinished)]
-        table.add_row(branch, *map(str, counts))
+    _say(f"{config.name}: {config.model} on {config.data}")
+    table = Table()
+    for heading in ("variant", "branch")[not config.variants :]:
+        table.add_column(heading, overflow="fold")
+    for heading in ("cells", "to run"):
+        table.add_column(heading, justify="right")
+    cells = Counter((cell.variant, cell.branch) for cell in plan.cells)
+    unfinished = Counter((cell.variant, cell.branch) for cell in plan.unfinished)
+    for place in sorted(cells, key=lambda place: config.variant_names.index(place[0])):
+        names = place[not config.variants :]
+        table.add_row(*map(escape, names), str(cells[place]), str(unfinished[place]))
     console.print(table)
-    console.print(
-        f"{len(config.inits)} schemes: {', '.join(config.inits)}; seeds {config.seeds}\n"
+    _say(
+        f"{plural(len(config.inits), 'scheme')}: {', '.join(config.inits)}; seeds {config.seeds}\n"
         + "".join(
-            f"{_heading(name)}levels 0 to {config.levels}, {steps:,} steps and "
-            f"{plan.evaluations_per_level[name]} evaluations each\n"
+            f"{_heading(name)}levels 0 to {config.levels}, {plural(steps, 'step')} and "
+            f"{plural(plan.evaluations_per_level[name], 'evaluation')} each\n"
             for name, steps in plan.steps_per_level.items()
         )
-        + f"{plan.levels:,} levels to train: {plan.steps:,} steps, about "
-        f"{clock(plan.seconds)} with {plan.workers} at once",
-        markup=False,
-        highlight=False,
+        + f"{plural(plan.levels, 'level')} to train: {plural(plan.steps, 'step')}, about "
+        f"{clock(plan.seconds)} with {plan.workers} at once"
     )
 
 
@@ -143,12 +149,12 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         if tickets.empty:
             continue
         same_n = tickets["n"].nunique() == 1
-        seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
-        table = Table(
-            title=f"{_heading(variant)}Test accuracy of tickets in %, mean ± half the 95 % "
-            f"interval over {seeds}",
-            title_justify="left",
-        )
+        n = tickets["n"].iloc[0]
+        seeds = f"n = {n} seeds" if same_n else "(n) seeds"
+        interval = f"mean ± half the 95 % interval over {seeds}"
+        told = "n = 1 seed" if same_n and n == 1 else interval
+        _say(f"{_heading(variant)}Test accuracy of tickets in %, {told}")
+        table = Table()
         sizes = _sizes(result.levels, variant)
         left = ["weights\nremaining"] if sizes.empty else ["parameters\nleft", *sizes.columns]
         for heading in (*left, *config.inits):
@@ -161,13 +167,22 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         console.print(table)
     folder = shlex.quote(str(result.folder))
     study = shlex.quote(config.name)
-    text = f"{result.computed} cells computed now. Tables and manifest: {folder}"
-    if isinstance(result.folder, Path):
+    text = f"{plural(result.computed, 'cell')} computed now. "
+    if result.levels.empty:
+        text += f"No level is finished, so there are no tables. Settings and manifest: {folder}"
+    else:
+        text += f"Tables and manifest: {folder}"
+    if isinstance(result.folder, Path) and not result.levels.empty:
         text += (
             f"\nNext:  python experiments/make_figures.py {study}{_results_flag(result.folder)}\n"
             f"       tensorboard --logdir {folder}/tensorboard"
         )
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(text: str) -> None:
+    """Lines broken between words."""
+    console.print(text, markup=False, highlight=False)
 
 
 def _sizes(levels: pd.DataFrame, variant: str) -> pd.DataFrame:

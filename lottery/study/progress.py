@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lottery.study.grid import Cell
 from lottery.study.worker import Event
+from lottery.words import plural
 
 
 def clock(seconds: float) -> str:
@@ -28,7 +29,7 @@ def clock(seconds: float) -> str:
 
 
 class Speed:
-    """Steps a second over the last minute or so."""
+    """Steps a second over the last minute, or since the last evaluation before it."""
 
     def __init__(self, window: float = 60.0) -> None:
         self._window = window
@@ -40,7 +41,7 @@ class Speed:
         self._total += steps
         now = time.monotonic()
         self._marks.append((now, self._total))
-        while len(self._marks) > 2 and now - self._marks[0][0] > self._window:
+        while len(self._marks) > 2 and now - self._marks[1][0] > self._window:
             self._marks.popleft()
 
     def __call__(self) -> float:
@@ -78,7 +79,9 @@ class Progress:
         if self._console.is_terminal:
             self._live.start()
         if self._finished:
-            self._console.print(f"{self._finished} of {self._cells} cells were finished before")
+            cells = plural(self._cells, "cell")
+            were = "was" if self._finished == 1 else "were"
+            self._console.print(f"{self._finished} of {cells} {were} finished before")
         return self
 
     def __exit__(
@@ -131,12 +134,14 @@ class Progress:
         parts = [
             f"cells {self._finished}/{self._cells}",
             f"levels {self._levels_done}/{self._levels}",
-            f"{self._speed():,.0f} steps/s",
         ]
         if self._failed:
             parts.insert(1, f"{self._failed} failed")
-        left = self._seconds_left
-        return ", ".join([*parts, "" if left is None else f"{clock(left)} left"]).rstrip(", ")
+        if speed := self._speed():
+            parts.append(f"{speed:,.0f} steps/s" if speed >= 1 else f"{speed:.2g} steps/s")
+        if (left := self._seconds_left) is not None:
+            parts.append(f"{clock(left)} left")
+        return ", ".join(parts)
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))

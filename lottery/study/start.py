@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lottery.errors import ConfigError, LotteryError
+from lottery.files import whole
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.units import check_criterion
-from lottery.study.cell_store import whole
 from lottery.study.config import StudyConfig
 from lottery.study.grid import TICKET, Cell, cells
 from lottery.study.store import StudyStore

@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lottery.errors import ConfigError, StoreError
+from lottery.files import whole
 from lottery.pruning.schedule import ends_walk
-from lottery.study.cell_store import CellStore, whole
+from lottery.study.cell_store import CellStore
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, once, shared_settings
 from lottery.study.grid import cells as cells_of
@@ -66,8 +68,7 @@ class StudyStore:
         except Timeout:
             raise StoreError(f"{self.root} is in use by another run") from None
         except OSError as error:
-            where = str(self.root.parent)
-            raise ConfigError("results_dir", where, f"a folder to write in ({error})") from error
+            raise self._no_place(error) from error
         with lock:
             if fresh:
                 self._clear()
@@ -76,6 +77,19 @@ class StudyStore:
             self.check_settings(config)
             self._manifest_with(config.name, {})  # a broken one is found before any training
             yield
+
+    def check_place(self) -> None:
+        """Raise ConfigError where `open` could not make the folder; leaves nothing there."""
+        try:
+            nearest = next(place for place in (self.root, *self.root.parents) if place.exists())
+            with tempfile.TemporaryDirectory(dir=nearest, prefix="."):
+                pass  # some places refuse what their access rights allow
+        except OSError as error:
+            raise self._no_place(error) from error
+
+    def _no_place(self, error: OSError) -> ConfigError:
+        allowed = f"a folder to write in ({error})"
+        return ConfigError("results_dir", str(self.root.parent), allowed)
 
     def _clear(self) -> None:
         for name in (*TABLES, DIAGNOSTICS, "study.yaml", "manifest.json"):
@@ -97,8 +111,8 @@ class StudyStore:
                     setting,
                     value,
                     f"{old[setting]!r}, with which {self.root} was made; "
-                    "give this variant a name (--name) or a place (--results-dir) of its own, "
-                    "or replace the old results (--fresh)",
+                    "give the study with this setting a name (--name) or a place (--results-dir) "
+                    "of its own, or replace the old results (--fresh)",
                 )
         self.joined(config)
 

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from lottery.errors import StoreError
-from lottery.study.cell_store import CellStore, whole
+from lottery.files import whole
+from lottery.study.cell_store import CellStore
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import Cell
 from lottery.study.overlaps import overlaps_between_seeds

@@ -33,6 +33,20 @@ def test_a_study_that_does_not_exist_is_one_line_and_status_2(tmp_path, make_fig
     assert "nonesuch/levels.csv is missing" in error
 
 
+def test_a_misspelt_study_is_answered_with_those_that_are_like_it(tmp_path, make_figures, places):
+    for name in ("lenet", "lenet-quick", "other"):
+        write_study(tmp_path / "results", name, **SMALL)
+    missing = f"{tmp_path}/results/%s/levels.csv is missing; "
+    _, _, error = make_figures("lenett", *places)
+    assert error == missing % "lenett" + "studies there: lenet, lenet-quick\n"
+    _, _, error = make_figures("nonesuch", *places)
+    assert error == missing % "nonesuch" + "studies there: lenet, lenet-quick, other\n"
+    _, _, error = make_figures("conv2", *places)
+    assert error.startswith(
+        missing % "conv2" + "make it with `python experiments/run_grid.py conv2"
+    )
+
+
 def test_no_study_at_all_is_one_line_and_status_2(tmp_path, make_figures, places):
     status, _, error = make_figures(*places)
     assert status == 2

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lottery.study import cells, run_study
+from lottery.study import StudyConfig, cells, run_study
 from lottery.study.command_line import SETTINGS, parse_study
 from lottery.study.store import StudyStore
 from lottery.tickets.imp import RewindConfig
@@ -87,7 +87,7 @@ def test_lists_are_written_with_commas(parsed, study):
     config = parsed(study, "--inits", "by_layer(normal(1),first=normal(2),output=f(2)),normal(3)")
     assert config.inits == ["by_layer(normal(1), first=normal(2), output=f(2))", "normal(3)"]
     assert parsed(study, "--seeds=0,1").seeds == [0, 1]
-    assert parsed(study, "--seeds", "4, -7").seeds == [4, -7]
+    assert parsed(study, "--seeds", "4, 7").seeds == [4, 7]
     assert parsed(study, "--seeds", "[3, 4]").seeds == [3, 4]
     assert parsed(study, "--inits=orthogonal").inits == ["orthogonal"]
     assert parsed(study, "--controls.levels", "1,2").controls.levels == [1, 2]
@@ -150,12 +150,14 @@ BAD_ARGUMENTS = {
     "--seeds a": "seeds is 'a'; allowed: a whole number",
     "--seeds 0,": "seeds is ''; allowed: a whole number",
     "--seeds 0,0": "seeds is [0, 0]; allowed: one or more values, each once",
+    "--seeds 0,-1": "seeds is [0, -1]; allowed: whole numbers from 0 on",
     "--seeds true": "seeds is 'True'; allowed: a whole number",
     "--inits he": "init is 'he'; allowed: by_layer, data_aware_first, delta_orthogonal, kaiming",
     "--inits @x": "init is '@x'; allowed: by_layer,",
     "--inits {a": "init is '{a'; allowed: by_layer,",
     "--inits [a": "inits is '[a'; allowed: a list",
-    "--inits normal": "inits is 'normal'; allowed: a scheme with its options (normal() missing",
+    "--inits normal": "init is 'normal'; allowed: normal(std=...): option std is missing",
+    "--inits kaiming_normal(gain=a)": "init kaiming_normal's option gain is 'a'; allowed: a number",
     "--inits normal(-1)": "inits is 'normal(-1)'; allowed: a scheme with its options (normal expe",
     "--inits normal(sd=1)": "init normal's option is 'sd'; allowed: std",
     "--inits normal(0.1": "init is 'normal(0.1'; allowed: a name, or name(option=value, ...)",
@@ -165,7 +167,7 @@ BAD_ARGUMENTS = {
     "--inits tests.tiny:f": "init is 'tests.tiny:f'; allowed: an importable module:function",
     "--model vgg": "model is 'vgg'; allowed: cifar_quick, conv2, conv4, conv6, lenet5,",
     "--model conv6(widht=2)": "model conv6's option is 'widht'; allowed: width, classes",
-    "--model conv6(width=x)": "model is 'conv6(width=x)'; allowed: a network from (1, 4, 4) inputs",
+    "--model conv6(width=x)": "model conv6's option width is 'x'; allowed: a number",
     "--model conv6": "model is 'conv6'; allowed: a network from (1, 4, 4) inputs to 3 classes",
     "--data svhn": "data is 'svhn'; allowed: cifar10, mnist, or module:function",
     "--data tests.tiny:net": "data is 'tests.tiny:net'; allowed: a data set that can be loaded",
@@ -187,7 +189,7 @@ BAD_ARGUMENTS = {
     "--rewind.mode back": "rewind.mode is 'back'; allowed: weights, learning_rate, none",
     "--controls.reinit -1": "controls.reinit is -1; allowed: a number of draws, at least 0",
     "--controls.levels a": "controls.levels is \"['a']\"; allowed: a list of whole numbers, null",
-    "--controls.levels 3": "controls.levels is [3]; allowed: 1 to levels (2)",
+    "--controls.levels 0": "controls.levels is [0]; allowed: levels from 1 on, each once",
     "--controls.dense maybe": "controls.dense is 'maybe'; allowed: true or false",
     "--engine warp": "engine is 'warp'; allowed: auto, reference",
     "--device tpu": "device is 'tpu'; allowed: auto, cpu, cuda",
@@ -226,8 +228,9 @@ def test_a_negative_number_of_workers_is_refused(dry, run_grid, study):
 
 
 BAD_FILES = {
-    "levels: [": "STUDY is '{path}'; allowed: a file of valid YAML (while parsing",
-    "\tlevels: 1": "STUDY is '{path}'; allowed: a file of valid YAML (while scanning",
+    "seeds: [0]\nlevels: [": "STUDY is '{path}'; allowed: a file of valid YAML (line 2, column 10",
+    "\tlevels: 1": "STUDY is '{path}'; allowed: a file of valid YAML (line 1, column 1: found char",
+    "levels: \x80": "STUDY is '{path}'; allowed: a file of valid YAML (unacceptable character",
     "- 1": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "colour: red": "colour is not a setting; allowed: name, model, data,",
@@ -240,7 +243,7 @@ BAD_FILES = {
     "train: {lr: null}": "train.lr is None; allowed: a value, such as 0.0012",
     "seeds: 0": "seeds is '0'; allowed: a list",
     "inits: [he]": "init is 'he'; allowed: by_layer,",
-    "inits: [normal]": "inits is 'normal'; allowed: a scheme with its options",
+    "inits: [normal]": "init is 'normal'; allowed: normal(std=...): option std is missing",
     "train: {lr: fast}": "train.lr is 'fast'; allowed: a number",
     "train: {optimizer: lamb}": "train.optimizer is 'lamb'; allowed: adam, sgd",
     "name: a b": "name is 'a b'; allowed: letters, digits,",
@@ -254,8 +257,16 @@ def test_a_bad_file_is_named_with_what_is_allowed_and_status_2(text, run_grid, t
     status, printed, error = run_grid(path)
     assert status == 2
     assert error.startswith(f"run_grid.py: {BAD_FILES[text].format(path=path)}")
+    assert error.count("\n") == 1, "more than a line"
     assert "Traceback" not in error
     assert printed == ""
+
+
+def test_a_misspelt_field_is_answered_with_all_there_are(run_grid, study):
+    study.write_text(tiny.YAML + "varients: {a: {}}\n")
+    status, _, error = run_grid(study)
+    known = ", ".join(StudyConfig.__dataclass_fields__)
+    assert (status, error) == (2, f"run_grid.py: varients is not a setting; allowed: {known}\n")
 
 
 def test_variants_are_planned_run_and_shown_each_by_itself(run_grid, tmp_path):
@@ -266,9 +277,13 @@ def test_variants_are_planned_run_and_shown_each_by_itself(run_grid, tmp_path):
     assert "levels 0 to 2, 20 steps and 3 evaluations each" in printed
     assert "short: levels 0 to 2, 10 steps and 2 evaluations each" in printed
     assert "24 levels to train: 360 steps" in printed
+    text = " ".join(printed.split())
+    assert "┃ variant ┃ branch ┃ cells ┃ to run ┃" in text
+    assert "│ base │ ticket │ 4 │ 4 │ │ short │ ticket │ 4 │ 4 │" in text
     status, printed, error = run_grid(path, "--seeds", "0")
     assert status == 0
-    assert " short: Test accuracy of tickets" in " " + " ".join(printed.split())
+    assert " short: Test accuracy of tickets in %, n = 1 seed ┏" in " ".join(printed.split())
+    assert "interval" not in printed
     assert "short: xavier_normal seed 0 ticket: level 2" in error
 
 
@@ -290,11 +305,28 @@ def test_an_unknown_study_lists_the_known_ones(name, run_grid):
     )
 
 
-def test_a_place_that_cannot_be_written_is_named(run_grid, study, tmp_path):
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+@pytest.mark.parametrize("place", ["file", "/proc/results"])
+def test_a_place_that_cannot_be_written_is_named(dry, place, run_grid, study, tmp_path):
+    """Root may write wherever access rights alone forbid it, and still not in /proc."""
     (tmp_path / "file").touch()
-    status, _, error = run_grid(study, results=tmp_path / "file")
-    assert status == 2
-    assert f"results_dir is '{tmp_path / 'file'}'; allowed: a folder to write in" in error
+    status, printed, error = run_grid(study, *dry, results=tmp_path / place)
+    assert (status, printed) == (2, "")
+    assert f"results_dir is '{tmp_path / place}'; allowed: a folder to write in" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "tiny.yaml"]
+
+
+def test_long_titles_break_between_words(run_grid, study):
+    model = "tests.tiny:net(inputs=16, hidden=12)"
+    _, printed, _ = run_grid(study, "--dry-run", "--model", model, "--name", "a-study-of-one")
+    assert f"a-study-of-one: {model} on" in " ".join(printed.split())
+
+
+def test_part_of_the_levels_can_be_run_where_controls_have_some_beyond(run_grid, study):
+    controls = ("--controls.reinit", "1", "--controls.levels", "1,2")
+    status, printed, _ = run_grid(study, *controls, "--levels", "1", "--dry-run")
+    assert status == 0
+    assert "12 levels to train" in printed
 
 
 # Running.
@@ -377,21 +409,25 @@ def test_a_failed_cell_is_named_with_its_reason_and_status_1(run_grid, study):
         study, "--inits", "normal(1e30),xavier_normal", "--seeds", "0", "--controls.reinit", "1"
     )
     assert status == 1
-    last = error.splitlines()[-2:]
-    assert last[0].startswith("run_grid.py: failed: normal_1e_30-s0-ticket-")
-    assert "loss is nan at level 0, step 8: training diverged; try a train.lr below 0.01" in last[0]
-    assert last[1].startswith("run_grid.py: failed: normal_1e_30-s0-reinit-0-")
-    assert ": the ticket it needs failed: normal_1e_30-s0-ticket-" in last[1]
-    assert "2 cells computed now" in printed
+    ticket, control = (line for line in error.splitlines() if line.startswith("failed "))
+    assert ticket.startswith("failed normal(1e+30) seed 0 ticket: ")
+    assert "loss is nan at level 0, step 8: training diverged; try a train.lr below 0.01" in ticket
+    assert control.startswith("failed normal(1e+30) seed 0 reinit 0: the ticket it needs failed: ")
+    last = "run_grid.py: 2 cells failed as said above; the same command tries again\n"
+    assert error.endswith(last)
+    assert error.count("training diverged") == 1, "told twice"
+    assert "2 cells computed now. Tables and manifest: " in printed
     assert "Traceback" not in error
 
 
 def test_a_study_whose_every_cell_fails_is_no_traceback(run_grid, study):
     status, printed, error = run_grid(study, "--inits", "tests.tiny:broken", "--seeds", "0")
     assert status == 1
-    assert "failed: tests.tiny_broken-s0-ticket-" in error
-    assert "ValueError: no weights [/for] you today" in error
-    assert "0 cells computed now" in printed
+    assert "failed tests.tiny:broken seed 0 ticket: ValueError: no weights [/for] you tod" in error
+    assert error.count("no weights") == 1, "told twice"
+    text = "0 cells computed now. No level is finished, so there are no tables. Settings and"
+    assert printed.startswith(text), "nothing else is there to be shown, or to be done next"
+    assert printed.count("\n") == 1
 
 
 def test_a_disk_too_full_for_the_tables_is_no_traceback(run_grid, study, monkeypatch):

@@ -14,7 +14,7 @@ from lottery.init import initialise
 from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks
 from lottery.study import records
-from lottery.study.cell_store import CellStore, whole
+from lottery.study.cell_store import CellStore
 from lottery.tickets.level import Level
 from lottery.training.level import Checkpoint, Evaluation, snapshot
 from tests import tiny
@@ -225,14 +225,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(store, level, mon
         store.save_level(level)
     assert store.path(7).read_bytes() == before
     assert os.listdir(store.folder) == ["level_07.safetensors"]
-
-
-def test_a_file_is_not_seen_before_it_is_whole(tmp_path):
-    with whole(tmp_path / "new" / "file") as place:
-        place.write_text("half")
-        assert not (tmp_path / "new" / "file").exists()
-        assert place.parent == tmp_path / "new", "a move from elsewhere may be a copy"
-    assert (tmp_path / "new" / "file").read_text() == "half"
 
 
 def test_an_empty_cell_has_nothing(store, caplog):

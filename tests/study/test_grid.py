@@ -89,6 +89,16 @@ def test_tickets_come_before_the_controls_that_wait_for_them():
     assert "ticket" not in branches[branches.index("reinit") :]
 
 
+def test_controls_are_where_tickets_are():
+    """A study whose levels are cut for now, as by --levels, keeps its settings."""
+    controls = ControlsConfig(reinit=1, levels=[1, 2])
+    full, cut, none = (tiny.config(levels=n, controls=controls) for n in (2, 1, 0))
+    assert {c.levels for c in cells(full) if c.branch == "reinit"} == {(1, 2)}
+    assert {c.levels for c in cells(cut) if c.branch == "reinit"} == {(1,)}
+    assert {c.branch for c in cells(none)} == {"ticket"}
+    assert names(cut) == names(full), "what is trained now would be trained again"
+
+
 def test_without_pruning_there_is_nothing_to_control():
     config = tiny.with_controls(levels=0)
     assert {cell.branch for cell in cells(config)} == {"ticket", "dense"}

@@ -57,7 +57,7 @@ def test_time_left_counts_the_steps_of_unfinished_levels(grid, now):
 
 def test_nothing_is_said_of_the_time_left_before_anything_is_known(grid, now):
     assert Progress(grid, grid, {"base": 20}, console=plain())._summary() == (
-        "cells 0/4, levels 0/12, 0 steps/s"
+        "cells 0/4, levels 0/12"
     )
 
 
@@ -65,7 +65,7 @@ def test_levels_found_on_disk_do_not_count_as_speed(grid, now):
     progress = Progress(grid, grid, {"base": 20}, console=plain())
     now[0] += 1
     progress.event(Event(grid[0], "level", 0, 20, 0, 0.5, 1.0))
-    assert progress._summary() == "cells 0/4, levels 1/12, 0 steps/s"
+    assert progress._summary() == "cells 0/4, levels 1/12"
 
 
 def test_cells_finished_before_are_counted_and_told(grid, now):
@@ -75,6 +75,8 @@ def test_cells_finished_before_are_counted_and_told(grid, now):
         progress.event(Event(grid[0], "done"))
         assert progress._summary().startswith("cells 4/4")
     assert shown(console) == "3 of 4 cells were finished before\n"
+    with Progress(grid[:1], [], {"base": 20}, console=plain()) as progress:
+        assert shown(progress._console) == "1 of 1 cell was finished before\n"
 
 
 def test_a_failure_is_told_in_full_whatever_characters_it_has(grid, now):
@@ -140,6 +142,25 @@ def test_speed_is_that_of_the_last_minute(now):
         now[0] += 10
         speed.add(50)
     assert speed() == pytest.approx(5)
+
+
+def test_speed_is_known_where_evaluations_lie_further_apart(now):
+    """A level's end comes right after its last evaluation, and brings no steps of its own."""
+    speed = Speed(window=60)
+    for _ in range(3):
+        now[0] += 100
+        speed.add(50)
+        assert speed() == pytest.approx(0.5, rel=0.01)
+        now[0] += 0.1
+        speed.add(0)
+        assert speed() == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_slow_network_has_a_speed_too(grid, now):
+    progress = Progress(grid, grid, {"base": 20}, console=plain())
+    now[0] += 16
+    progress.event(Event(grid[0], "evaluation", 0, 4, 4, 0.5, 1.0))
+    assert ", 0.25 steps/s, " in progress._summary()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lottery.errors import ConfigError
 from lottery.study import ControlsConfig, cells, run_study
 from lottery.study.cell_store import CellStore
 from lottery.study.run import choose_device, choose_workers
-from lottery.study.store import TABLES
+from lottery.study.store import TABLES, StudyStore
 from lottery.tickets.imp import RewindConfig
 from lottery.training.engines import ENGINES
 from tests import tiny
@@ -268,6 +268,18 @@ def test_more_levels_go_on_from_those_there(tmp_path, steps):
     assert result.computed == 1
     run(replace(few, levels=3), tmp_path / "at_once")
     assert_same_tables(tmp_path / "tiny", tmp_path / "at_once" / "tiny")
+
+
+def test_levels_that_were_cut_off_go_on_with_their_controls(tmp_path, steps):
+    controls = ControlsConfig(reinit=1, levels=[1, 2])
+    whole = tiny.config(controls=controls, inits=["xavier_normal"], seeds=[0])
+    first = run(replace(whole, levels=1), tmp_path)
+    assert list(first.levels[first.levels["branch"] == "reinit"]["level"]) == [1]
+    assert len(steps.trained) == 3 * 3
+    result = run(whole, tmp_path)
+    assert list(result.levels[result.levels["branch"] == "reinit"]["level"]) == [1, 2]
+    assert len(steps.trained) == 5 * 3
+    assert StudyStore(tmp_path, "tiny").config() == whole
 
 
 def test_only_cells_that_were_asked_for_are_in_the_result(finished, finished_config, tmp_path):

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lottery.errors import StoreError
+from lottery.files import whole
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, *_, SKY = seaborn.color_palette("colorblind").as_hex()
 BLACK, GREY = "#000000", "#707070"
@@ -210,8 +211,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     for suffix, metadata in undated:
         path = stem.with_name(stem.name + suffix)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path, metadata=metadata)
+            with whole(path) as place:
+                figure.savefig(place, format=suffix[1:], metadata=metadata)
         except OSError as error:
             raise StoreError(f"{path} cannot be written ({error})") from error
         written.append(path)

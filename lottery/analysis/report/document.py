@@ -102,15 +102,6 @@ def listed(items: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def plural(count: int, noun: str) -> str:
-    """A count and its noun.
-
-    >>> plural(1, "seed"), plural(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def points(size: float) -> str:
     """Percentage points in words.
 

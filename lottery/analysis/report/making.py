@@ -5,8 +5,9 @@ from itertools import product
 from lottery.analysis import early_stop
 from lottery.analysis.endpoints import is_reduced, network
 from lottery.analysis.figures.style import scheme_name
-from lottery.analysis.report.document import duration, listed, number, plural, table
+from lottery.analysis.report.document import duration, listed, number, table
 from lottery.analysis.report.study import Study
+from lottery.words import plural
 
 TICKET = "ticket"
 COMMAND = "python experiments/run_grid.py {} --device cuda"

@@ -8,11 +8,12 @@ import pandas as pd
 
 from lottery.analysis import frames
 from lottery.analysis.figures.style import branch_look, scheme_name
-from lottery.analysis.report.document import listed, plural, table
+from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import PARAMETERS, only_weights
 from lottery.errors import LotteryError
 from lottery.init import SCHEMES
+from lottery.words import plural
 
 
 def protocol(study: Study) -> str:

@@ -29,6 +29,7 @@ from lottery.analysis.report.variants import variants
 from lottery.analysis.report.verdicts import verdicts
 from lottery.analysis.report.why import explanation, short, why
 from lottery.errors import StoreError
+from lottery.files import whole
 
 
 def write(
@@ -119,7 +120,8 @@ def _appendix(sources: Sources) -> str:
 
 def _written(path: Path, text: str) -> Path:
     try:
-        path.write_text(text, encoding="utf-8", newline="\n")
+        with whole(path) as place:
+            place.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error})") from error
     return path
