@@ -17,13 +17,13 @@ from lottery.analysis.report.document import (
     number,
     p_text,
     p_value,
-    plural,
     plus_minus,
     table,
 )
 from lottery.analysis.report.sources import Row, Source, Sources, cell_rows, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import left
+from lottery.words import plural
 
 DENSE_ENOUGH = 0.05
 """Weights remaining down to which the margin of equivalence was declared."""

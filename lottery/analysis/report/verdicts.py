@@ -22,10 +22,10 @@ from lottery.analysis.report.document import (
     listed,
     nested,
     number,
-    plural,
     table,
 )
 from lottery.analysis.report.sources import Row, Source, Sources
+from lottery.words import plural
 
 RULE = (
     "One rule decides every claim. A claim says where a mean lies: above a bound, below one, "
