@@ -11,11 +11,21 @@ from matplotlib.colors import to_hex
 
 from lottery.analysis import curves, layers, levels, mean_interval, summary
 from lottery.analysis import figures as f
-from lottery.analysis.figures.style import interval_text, save, scheme_looks, scheme_name
+from lottery.analysis.choice import STANDARD
+from lottery.analysis.figures.legend import BAND, BEYOND
+from lottery.analysis.figures.style import (
+    interval_text,
+    line_looks,
+    save,
+    scheme_looks,
+    scheme_name,
+    signed,
+)
 from tests.analysis.synthetic import write_study
 
 ROOT = Path(__file__).parents[2]
 SCHEMES = ("kaiming_normal", "xavier_uniform")
+END = "last step of the level: {} of {} stops are there"
 ALL_TICKET_FIGURES = {
     "accuracy_over_steps",
     "accuracy_before_prunes",
@@ -52,7 +62,7 @@ def accuracy_figures(study, results):
         "over_steps": f.accuracy_over_steps(evaluations),
         "before_prunes": f.accuracy_before_prunes(evaluations),
         "by_weights": f.accuracy_by_weights(table),
-        "early_stop": f.early_stop_by_weights(table),
+        "early_stop": f.early_stop_by_weights(table, evaluations),
     }
 
 
@@ -91,10 +101,10 @@ def test_rendering_again_in_another_process_gives_the_same_bytes(tmp_path):
 
 
 def test_a_readers_own_matplotlib_settings_neither_matter_nor_change(results, tmp_path):
-    table = levels("full", results)
-    plain = save(f.early_stop_by_weights(table), tmp_path / "plain")[0].read_bytes()
+    tables = levels("full", results), curves("full", results)
+    plain = save(f.early_stop_by_weights(*tables), tmp_path / "plain")[0].read_bytes()
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 40}):
-        odd = save(f.early_stop_by_weights(table), tmp_path / "odd")[0].read_bytes()
+        odd = save(f.early_stop_by_weights(*tables), tmp_path / "odd")[0].read_bytes()
         assert matplotlib.rcParams["font.size"] == 30
     assert plain == odd
 
@@ -146,7 +156,8 @@ def test_the_unpruned_baseline_is_level_0_averaged_over_schemes_per_seed(results
     expected = mean_interval(start.groupby("seed")["test_accuracy"].mean())
     height = line(ax, "unpruned (level 0), mean of schemes").get_ydata()
     np.testing.assert_allclose(height, 100 * expected.mean)
-    band = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    (band,) = (patch for patch in ax.patches if patch.get_label() == BAND)
+    band = band.get_extents().transformed(ax.transData.inverted())
     np.testing.assert_allclose([band.y0, band.y1], [100 * expected.low, 100 * expected.high])
 
 
@@ -163,7 +174,8 @@ def test_the_dense_network_stands_at_the_tickets_densities(results):
 
 def test_weights_remaining_fall_from_left_to_right_on_a_log_axis(results):
     table = levels("full", results)
-    for figure in (f.accuracy_by_weights(table), f.early_stop_by_weights(table)):
+    stops = f.early_stop_by_weights(table, curves("full", results))
+    for figure in (f.accuracy_by_weights(table), stops):
         ax = figure.axes[0]
         assert ax.get_xscale() == "log"
         left, right = ax.get_xlim()
@@ -299,6 +311,9 @@ def test_weight_histograms_have_area_one_whatever_their_spans(results):
         for patch in ax.patches:
             values, edges, _ = patch.get_data()
             assert (values * np.diff(edges)).sum() == pytest.approx(1)
+            assert values.max() < ax.get_ylim()[1]
+        assert 0 < ax.get_yticks()[1] < ax.get_ylim()[1]
+    assert "share of the kept weights per unit of weight value" in " ".join(heading(figure).split())
 
 
 def test_histograms_of_a_wider_span_are_drawn_wider(tmp_path):
@@ -325,11 +340,87 @@ def test_mask_images_are_the_mean_density_of_each_pixel(results):
     assert len({image.norm for image in images}) == 1, "the panels do not share a colour scale"
 
 
-def test_many_schemes_differ_without_their_colours():
-    inits = [f"normal({k})" for k in range(20)]
-    looks = scheme_looks(inits).values()
+@pytest.mark.parametrize("looks_of", [scheme_looks, line_looks])
+def test_many_lines_differ_without_their_colours(looks_of):
+    looks = looks_of([f"normal({k})" for k in range(20)]).values()
     assert len({(look.marker, look.linestyle) for look in looks}) == 20
     assert len({(to_hex(look.color), look.marker) for look in looks}) == 20
+
+
+def test_a_standard_scheme_looks_the_same_whatever_is_drawn_with_it():
+    standard = [*STANDARD, "torch_default"]
+    others = [f"normal({k})" for k in range(20)]
+    every = scheme_looks([*standard, *others])
+    for init in standard:
+        assert scheme_looks([init])[init] == every[init]
+        assert scheme_looks([scheme_name(init)])[scheme_name(init)] == every[init]
+    colors = {to_hex(every[init].color) for init in standard}
+    assert len(colors) == len(standard)
+    assert not colors & {to_hex(every[init].color) for init in others}
+
+
+def test_numbers_have_a_true_minus_and_no_signed_zero():
+    assert [signed(x) for x in (0.004, -0.004, 0.5, -0.5)] == ["0.00", "0.00", "+0.50", "−0.50"]
+    assert signed(-0.1, "+g") == "−0.1"
+
+
+def bars(ax):
+    return [segment for one in ax.containers for segment in one.lines[2][0].get_segments()]
+
+
+def legend(figure):
+    (found,) = figure.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
+@pytest.mark.parametrize("early", [1.0, 0.9])
+def test_early_stops_are_shown_with_the_end_that_cuts_them_off(tmp_path, early):
+    """Also of levels that begin at another step than 0."""
+    write_study(tmp_path, "late", levels=3)
+    table, evaluations = levels("late", tmp_path), curves("late", tmp_path)
+    table["early_stop_step"] = 1100
+    evaluations["step"] += 100
+    table.loc[table["seed"] == 0, "early_stop_step"] = int(early * 1000)
+    ax = f.early_stop_by_weights(table, evaluations).axes[0]
+    np.testing.assert_allclose(line(ax, END.format(16, 24)).get_ydata(), 1100)
+    bottom, top = ax.get_ylim()
+    assert all(bottom < y < top for bar in bars(ax) for y in bar[:, 1])
+    ends = np.concatenate([bar[:, 1] for bar in bars(ax)])
+    assert ends.max() - ends.min() > 0.8 * (top - bottom), "the plot is empty"
+    none = f.early_stop_by_weights(table.assign(early_stop_step=1000), evaluations)
+    line(none.axes[0], END.format(0, 24))
+
+
+def test_bands_are_named_in_the_legend(results, tmp_path):
+    table, evaluations = levels("full", results), curves("full", results)
+    figures = (
+        f.accuracy_by_weights(table),
+        f.controls_by_weights(table),
+        f.early_stop_by_weights(table, evaluations),
+        f.accuracy_over_steps(evaluations),
+        f.accuracy_before_prunes(evaluations),
+    )
+    for figure in figures:
+        assert legend(figure).count(BAND) == 1
+    one = table[table["seed"] == 0]
+    assert BAND not in legend(f.accuracy_by_weights(one))
+
+
+def test_an_interval_that_leaves_the_axis_has_an_arrow_there(results):
+    table = levels("full", results)
+    assert BEYOND not in legend(f.accuracy_by_weights(table))
+    wide = table["init"].eq(SCHEMES[0]) & table["level"].eq(2) & table["branch"].eq("ticket")
+    table.loc[wide, "test_accuracy"] = [0.2, 0.9, 1.0]
+    figure = f.controls_by_weights(table)
+    ax = figure.axes[0]
+    bottom, top = ax.get_ylim()
+    arrows = [mark for mark in ax.get_lines() if mark.get_label() == BEYOND]
+    cut = [bar for bar in bars(ax) if bar[:, 1].min() < top < bar[:, 1].max()]
+    assert len(cut) == 1
+    assert {mark.get_ydata()[0] for mark in arrows} <= {bottom, top}
+    (upper,) = (mark for mark in arrows if mark.get_ydata()[0] == top)
+    np.testing.assert_allclose(upper.get_xdata(), [cut[0][0, 0]])
+    assert BEYOND in legend(figure)
 
 
 @pytest.mark.parametrize(

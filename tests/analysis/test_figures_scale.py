@@ -8,7 +8,7 @@ from lottery.analysis import figures as f
 from lottery.analysis import mean_interval
 from lottery.analysis.figures import _of_schemes
 from lottery.analysis.figures.methods import reference_scheme
-from lottery.analysis.figures.style import save
+from lottery.analysis.figures.style import save, scheme_looks
 from lottery.analysis.mechanism import ALL, cells, mechanism
 from lottery.analysis.widths import REST, widths
 from tests.analysis.planted import levels
@@ -97,9 +97,41 @@ def test_a_cell_of_the_map_is_the_paired_difference_and_bold_where_it_is_not_zer
     wide = inits.index("Xavier normal (gain=4.0)")
     assert texts[0, wide].get_text() == "−0.80\n± 0.00"
     assert texts[0, wide].get_fontweight() == "bold"
-    assert texts[1, wide].get_text() == "+0.00\n± 0.00"
+    assert texts[1, wide].get_text() == "0.00\n± 0.00"
     image = figure.axes[0].images[0].get_array()
     assert image[wide, 0] == pytest.approx(-0.8)
+
+
+def test_the_map_says_what_its_colours_and_blanks_are():
+    frame = table(inits=("xavier_normal", "kaiming_normal", "xavier_normal(gain=4.0)"))
+    gone = (frame["variant"] == "sgd") & (frame["init"] == "kaiming_normal")
+    figure = f.scheme_by_method(frame[~gone], VARIANTS, "xavier_normal")
+    ax, bar = figure.axes
+    texts = {text.get_position(): text.get_text() for text in ax.texts}
+    assert texts[1, 0] == "not run"
+    assert len(texts) == 4
+    norm = ax.images[0].norm
+    assert norm.vmin == -norm.vmax
+    assert norm.vmax == pytest.approx(0.8)
+    assert norm(0.2) - norm(0) == pytest.approx(norm(0.4) - norm(0.2)), "not in proportion"
+    figure.draw_without_rendering()
+    ticks = [tick.get_text() for tick in bar.get_yticklabels()]
+    assert {"+0.5", "0", "−0.5"} <= set(ticks)
+    heading = " ".join(figure.get_suptitle().split())
+    assert "Area: test accuracy less that of the same network unpruned" in heading
+    assert "uncorrected" in heading
+
+
+def test_a_group_of_widths_has_the_colour_of_its_standard_scheme():
+    frame = table()
+    ax = f.robustness_by_width(frame, VARIANTS, widths(frame)).axes[0]
+    standard = scheme_looks(["xavier_normal", "xavier_uniform", "kaiming_normal"])
+    for group, init in (
+        ("normal", "xavier_normal"),
+        ("uniform", "xavier_uniform"),
+        ("Kaiming normal", "kaiming_normal"),
+    ):
+        assert line(ax, group).get_color() == standard[init].color
 
 
 def test_the_map_shows_how_sure_a_difference_is():

@@ -69,7 +69,33 @@ def test_each_variant_has_a_panel_with_the_schemes_it_has(results):
     labels = [[line.get_label() for line in ax.get_lines()] for ax in figure.axes]
     schemes = [[name for name in of if not name.startswith("_")] for of in labels]
     assert schemes == [["Kaiming normal", "Xavier uniform"], ["Kaiming normal"]]
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["zero", "better"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["zero", "better (1 scheme)"]
+
+
+def test_the_place_of_a_missing_panel_holds_the_legend(results):
+    table = frames.levels("compared", results)
+    third = table[table["variant"] == "zero"].assign(variant="third")
+    figure = f.accuracy_by_variant(pd.concat([table, third]), ["zero", "better", "third"])
+    assert not figure.legends
+    *panels, place = figure.axes
+    assert len(panels) == 3
+    texts = [text.get_text() for text in place.get_legend().get_texts()]
+    assert texts == ["Kaiming normal", "Xavier uniform"]
+    assert not place.axison
+
+
+def test_the_axis_of_differences_says_its_scale_and_has_a_true_minus(results):
+    table = frames.levels("compared", results)
+    better = (table["variant"] == "better") & (table["level"] > 1)
+    table.loc[better, "test_accuracy"] -= 0.1
+    figure = f.variant_differences(table, ["zero", "better"])
+    ax = figure.axes[0]
+    assert "symmetric-log" in ax.get_ylabel()
+    assert "linear within ±0.5" in " ".join(figure.get_suptitle().split())
+    figure.draw_without_rendering()
+    texts = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert {"+0.1", "−0.1", "−5", "0"} <= set(texts)
+    assert not [text for text in texts if "-" in text]
 
 
 def test_the_figures_of_such_a_study_compare_its_variants(results, tmp_path):

@@ -126,7 +126,7 @@ def render(
             name = f"weight_distributions_{_file_name(init)}"
             drawings[name] = partial(weight_distributions, layers, init)
     if tickets["early_stop_step"].notna().any():
-        drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels)
+        drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels, curves)
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
     if diagnostics is not None:

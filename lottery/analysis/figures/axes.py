@@ -6,9 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from lottery.analysis.figures.legend import BAND, BEYOND, DOWN, UP
 from lottery.analysis.figures.style import GREY, Look
 from lottery.analysis.sizes import WEIGHTS
 
@@ -83,14 +86,45 @@ def band_line(ax: Axes, x: ArrayLike, rows: pd.DataFrame, look: Look, label: str
     """A line through the means of many evaluations, and a band for their intervals."""
     ax.plot(x, 100 * rows["mean"], color=look.color, linestyle=look.linestyle, label=label)
     low, high = 100 * rows["low"], 100 * rows["high"]
-    ax.fill_between(x, low, high, color=look.color, alpha=0.25, linewidth=0)
+    name = BAND if low.notna().any() else None
+    ax.fill_between(x, low, high, color=look.color, alpha=0.25, linewidth=0, label=name)
 
 
 def baseline(ax: Axes, row: pd.Series, label: str, scale: float = 100) -> None:
     """A horizontal line at a mean with a band for its interval."""
     ax.axhline(scale * row["mean"], color=GREY, linestyle="--", linewidth=1, label=label, zorder=1)
     if row["n"] > 1:
-        ax.axhspan(scale * row["low"], scale * row["high"], color=GREY, alpha=0.18, linewidth=0)
+        low, high = scale * row["low"], scale * row["high"]
+        ax.axhspan(low, high, color=GREY, alpha=0.18, linewidth=0, label=BAND)
+
+
+def mark_beyond(ax: Axes) -> None:
+    """An arrow on the edge wherever an interval is cut by it. For when the axes are as they stay.
+
+    Intervals that lie outside altogether have none.
+    """
+    bottom, top = ax.get_ylim()
+    for bars in ax.containers:
+        if not isinstance(bars, ErrorbarContainer):
+            continue
+        for lines in bars.lines[2]:
+            assert isinstance(lines, LineCollection)
+            ends = [(bar[0, 0], *sorted(bar[:, 1])) for bar in lines.get_segments()]
+            for edge, marker in ((bottom, DOWN), (top, UP)):
+                cut = [x for x, low, high in ends if low < edge < high]
+                if cut:
+                    ax.plot(
+                        cut,
+                        [edge] * len(cut),
+                        linestyle="none",
+                        marker=marker,
+                        markersize=7,
+                        color=lines.get_colors()[0],
+                        clip_on=False,
+                        zorder=6,
+                        label=BEYOND,
+                    )
+    ax.set_ylim(bottom, top)
 
 
 def apart(x: ArrayLike, k: int, of: int) -> np.ndarray:

@@ -14,10 +14,10 @@ from lottery.analysis.figures.axes import (
     percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     GREY,
     WIDTH,
-    add_legend,
     interval_text,
     new_figure,
     scheme_looks,

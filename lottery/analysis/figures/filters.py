@@ -7,7 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lottery.analysis.figures.axes import band_line, baseline, error_axis, interval_line
+from lottery.analysis.figures.axes import (
+    band_line,
+    baseline,
+    error_axis,
+    interval_line,
+    mark_beyond,
+)
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     BLACK,
     BLUE,
@@ -15,10 +22,9 @@ from lottery.analysis.figures.style import (
     VERMILION,
     WIDTH,
     Look,
-    add_legend,
     interval_text,
+    line_looks,
     new_figure,
-    scheme_looks,
     seeds_text,
     styled,
     variant_name,
@@ -68,7 +74,7 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
     table = summary(known, by=keys)
     table["removed"] = 100 * summary(known, column, by=keys)["mean"]
     groups = ways(variants)
-    looks = scheme_looks(name for group in groups.values() for name in group)
+    looks = line_looks(name for group in groups.values() for name in group)
     figure, axes = new_figure(
         1,
         len(groups),
@@ -97,6 +103,8 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
     axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
     error_axis(axes[0, 0], table)
     axes[0, 0].set_ylabel(ERROR_SCALE)
+    for ax in axes[0]:
+        mark_beyond(ax)
     add_legend(figure, axes[0])
     return figure
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery.analysis.figures.style import BLUE, GREY, WIDTH, new_figure, styled
+from lottery.analysis.figures.style import BLUE, GREY, WIDTH, new_figure, signed, styled
 from lottery.analysis.influence import FACTORS, TARGETS, TERMS, fit, runs
 
 
@@ -33,7 +33,7 @@ def influence(levels: pd.DataFrame, settings: pd.DataFrame) -> Figure:
         ax.errorbar(mean, places, xerr=(mean - low, high - mean), fmt="o", color=BLUE, capsize=2)
         ax.set_title(
             f"{name.capitalize()}: adjusted R² = {found.adjusted_r2:.2f}, "
-            f"constant {found.coefficients['1']:.2f} %",
+            f"constant {signed(found.coefficients['1'], '.2f')} %",
             loc="left",
         )
         ax.set_xlabel("Coefficient (percentage points)")

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from lottery.analysis.figures.axes import percent_label, weights_axis
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     GREY,
     VERMILION,
     WIDTH,
-    add_legend,
     new_figure,
     scheme_name,
     seeds_text,
@@ -89,9 +89,10 @@ def weight_distributions(layers: pd.DataFrame, init: str) -> Figure:
     figure, axes = new_figure(
         len(names),
         len(levels),
-        (WIDTH, 1.2 + 1.15 * len(names)),
+        (WIDTH, 1.35 + 1.15 * len(names)),
         f"{tickets['study'].iloc[0]}, {scheme_name(init)}: values of the kept weights",
-        f"Pooled over {seeds}; histograms of area 1{some}",
+        f"Pooled over {seeds}{some}. Density: share of the kept weights per unit of weight value, "
+        "so that a histogram has area 1; each has a scale of its own",
         sharex="row",
     )
     for row, layer in enumerate(names):
@@ -105,8 +106,11 @@ def weight_distributions(layers: pd.DataFrame, init: str) -> Figure:
             )
             ax.stairs(before, edges, fill=True, color=GREY, alpha=0.45, label="initial value")
             ax.stairs(after, edges, color=VERMILION, linewidth=1, label="trained value")
-            ax.set_yticks([])
-            ax.spines["left"].set_visible(False)
+            peak = max(before.max(), after.max(), 1e-9)
+            ax.set_ylim(0, 1.05 * peak)
+            ax.set_yticks([0, float(f"{0.8 * peak:.1g}")])
+            ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            ax.tick_params(axis="y", labelsize=6, pad=1)
             ax.grid(visible=False)
             kept = percent_label(100 * rows["remaining"].sum() / rows["weights"].sum())
             ax.set_title(

@@ -5,26 +5,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import SymLogNorm
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lottery.analysis.choice import STANDARD
 from lottery.analysis.endpoints import endpoints
 from lottery.analysis.figures.style import (
+    GREY,
     WIDTH,
     new_figure,
     scheme_name,
     seeds_text,
+    signed,
     styled,
     variant_name,
 )
 from lottery.analysis.paired import paired
 from lottery.analysis.statistics import Interval, mean_interval
 
-LINEAR = 0.1
-"""Differences (percentage points) up to which the scale of colours is linear."""
-PALE = 10.0
-"""Difference at which colours end."""
+LEAST, MOST = 0.1, 10.0
+"""Difference (percentage points) at which colours end: the largest in the figure, within these."""
 DARK = 0.65
 """Share of the way to the last colour from which text is white."""
 MANY = 6
@@ -62,28 +64,37 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
     table = np.full((len(inits), len(variants)), np.nan)
     for (init, variant), interval in found.items():
         table[inits.index(init), variants.index(variant)] = 100 * interval.mean
-    colours = SymLogNorm(LINEAR, vmin=-PALE, vmax=PALE, clip=True)
+    largest = float(np.nanmax(np.abs(table)))
+    end = min(max(largest, LEAST), MOST)
     figure, axes = new_figure(
         1,
         1,
-        (WIDTH, 1.5 + 0.36 * len(inits)),
+        (WIDTH, 1.8 + 0.36 * len(inits)),
         f"{levels['study'].iloc[0]}: area less that of {scheme_name(reference)} (pp)",
-        f"Mean ± half of the 95 % t-interval over {seeds_text([i.n for i in found.values()])}, "
-        "paired by seed; bold where the interval excludes 0. Blue is more robust, red less",
+        "Area: test accuracy less that of the same network unpruned, mean over pruned levels. Mean "
+        f"± half of the 95 % t-interval over {seeds_text([i.n for i in found.values()])}, paired "
+        "by seed; bold: the interval, uncorrected for multiple comparisons, excludes 0",
     )
     ax = axes[0, 0]
-    ax.imshow(table, cmap="RdBu", norm=colours, aspect="auto")
-    for (init, variant), interval in found.items():
-        shade = abs(2 * float(colours(100 * interval.mean)) - 1)
+    image = ax.imshow(
+        table,
+        cmap=colormaps["RdBu"].with_extremes(bad="0.95"),
+        norm=Normalize(-end, end),
+        aspect="auto",
+    )
+    for (row, column), value in np.ndenumerate(table):
+        own = found.get((inits[row], variants[column]))
+        sure = own is not None and (own.low > 0 or own.high < 0)
+        color = "white" if abs(value) > DARK * end else "black"
         ax.text(
-            variants.index(variant),
-            inits.index(init),
-            _cell(interval),
+            column,
+            row,
+            "not run" if own is None else _cell(own),
             ha="center",
             va="center",
             fontsize=6,
-            fontweight="bold" if interval.low > 0 or interval.high < 0 else "normal",
-            color="white" if shade > DARK else "black",
+            fontweight="bold" if sure else "normal",
+            color=GREY if own is None else color,
         )
     ax.grid(visible=False)
     many = len(variants) > MANY
@@ -95,10 +106,14 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
     )
     names = [textwrap.fill(scheme_name(init), 36) for init in inits]
     ax.set_yticks(range(len(inits)), names, fontsize=6)
+    bar = figure.colorbar(image, ax=ax, extend="both" if largest > end else "neither", pad=0.01)
+    bar.locator = MaxNLocator(6, steps=[1, 2, 5, 10])
+    bar.formatter = FuncFormatter(lambda value, _: signed(value, "+g"))
+    bar.set_label("pp (blue: more robust)", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
     return figure
 
 
 def _cell(interval: Interval) -> str:
-    mean = f"{100 * interval.mean:+.2f}".replace("-", "−")
     half = "" if np.isnan(interval.low) else f"\n± {100 * (interval.high - interval.mean):.2f}"
-    return mean + half
+    return signed(100 * interval.mean) + half

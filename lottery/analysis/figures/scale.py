@@ -1,6 +1,6 @@
 """Robustness against the width of initial weights, and what it may work through."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,15 +10,17 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLoca
 
 from lottery.analysis.explain import Endpoint, robustness
 from lottery.analysis.figures.axes import apart, interval_line, percent_label
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     GREY,
     WIDTH,
-    add_legend,
+    Look,
     interval_text,
     new_figure,
     scheme_looks,
     scheme_name,
     seeds_text,
+    signed,
     styled,
     variant_name,
 )
@@ -32,6 +34,8 @@ _TITLES = {
 }
 _MOST_SCHEMES = 6
 """More schemes than this are told apart by their group of widths, or name without options."""
+_XAVIER = {"normal": "xavier_normal", "uniform": "xavier_uniform"}
+"""Groups of widths that have the look of the standard scheme in them."""
 _FAR = 4
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
@@ -62,7 +66,7 @@ def robustness_by_width(
         sharex=True,
         sharey="row",
     )
-    looks = scheme_looks(points["group"])
+    looks = _looks(points["group"])
     for column, variant in enumerate(variants):
         for row, name in enumerate(names):
             ax = axes[row, column]
@@ -104,7 +108,7 @@ def mechanism_scatter(
             init: found[init].group if init in found else scheme_name(init.partition("(")[0])
             for init in inits
         }
-    looks = scheme_looks(labels.values())
+    looks = _looks(labels.values())
     figure, axes = new_figure(
         len(variants),
         len(quantities),
@@ -157,13 +161,20 @@ def _points(endpoint: Endpoint, found: dict[str, Width]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _looks(labels: Iterable[str]) -> dict[str, Look]:
+    """A look for each scheme or group of widths."""
+    inits = {label: _XAVIER.get(label, label) for label in sorted(set(labels))}
+    looks = scheme_looks(inits.values())
+    return {label: looks[init] for label, init in inits.items()}
+
+
 def _rho(table: pd.DataFrame, variant: str, quantity: str) -> str:
     own = table[(table["variant"] == variant) & (table["quantity"] == quantity)]
     if own.empty or np.isnan(own["rho"].iloc[0]):
         return "no correlation"
     row = own.iloc[0]
-    bounds = "" if np.isnan(row["low"]) else f" ({row['low']:+.2f} to {row['high']:+.2f})"
-    return f"ρ = {row['rho']:+.2f}{bounds}, n = {row['n']}".replace("-", "−")
+    bounds = "" if np.isnan(row["low"]) else f" ({signed(row['low'])} to {signed(row['high'])})"
+    return f"ρ = {signed(row['rho'])}{bounds}, n = {row['n']}"
 
 
 def _quantity_axis(ax: Axes, values: pd.Series) -> None:

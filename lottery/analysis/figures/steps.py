@@ -3,11 +3,18 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lottery.analysis.figures.axes import band_line, error_axis, interval_line, steps_axis, strip
+from lottery.analysis.figures.axes import (
+    band_line,
+    error_axis,
+    interval_line,
+    mark_beyond,
+    steps_axis,
+    strip,
+)
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
     WIDTH,
-    add_legend,
     apart_text,
     branch_look,
     interval_text,
@@ -94,6 +101,7 @@ def accuracy_before_prunes(curves: pd.DataFrame, left: str = WEIGHTS) -> Figure:
     error_axis(ax, table)
     steps_axis([ax], ends, left)
     ax.set_ylabel(ERROR_SCALE)
+    mark_beyond(ax)
     add_legend(figure, [ax])
     return figure
 

@@ -1,7 +1,8 @@
 """How every figure looks, what it says about n, and how it is written.
 
-Colours are seaborn's colour-blind palette (after Okabe and Ito), and no line is told apart by
-colour alone. Files hold no dates, so the same tables give the same bytes.
+Colours are seaborn's colour-blind palette (after Okabe and Ito) with two of Paul Tol's, and no line
+is told apart by colour alone. A standard scheme has one look in every figure of every study. Files
+hold no dates, so the same tables give the same bytes.
 """
 
 import textwrap
@@ -12,18 +13,16 @@ from typing import Any, NamedTuple
 import matplotlib.style
 import numpy as np
 import seaborn
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lottery.errors import StoreError
 from lottery.files import whole
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, *_, SKY = seaborn.color_palette("colorblind").as_hex()
-BLACK, GREY = "#000000", "#707070"
+_PALETTE = seaborn.color_palette("colorblind").as_hex()
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, BROWN, *_, SKY = _PALETTE
+BLACK, GREY, WINE, OLIVE = "#000000", "#707070", "#882255", "#999933"
 WIDTH = 7.0
 """Inches: the text width of a two-column paper."""
-LONGEST, ROOM, LINE = 60, 5, 0.16
-"""Letters in a line of a legend; lines that figures have room for; inches of a line more."""
 ERROR_SCALE = "Test accuracy (%, log-error scale)"
 
 _RC = {
@@ -65,6 +64,16 @@ class Look(NamedTuple):
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINESTYLES = ("-", "--", "-.", ":")
+_SCHEMES = {
+    "Kaiming normal": Look(BLUE, "o"),
+    "Kaiming uniform": Look(VERMILION, "s"),
+    "Xavier normal": Look(GREEN, "^"),
+    "Xavier uniform": Look(PURPLE, "D"),
+    "PyTorch default": Look(ORANGE, "v"),
+}
+"""Schemes whose look never changes."""
+_OTHERS = (SKY, BLACK, BROWN, WINE, OLIVE)
+"""Colours of the other schemes: none that a standard scheme has."""
 _BRANCHES = {
     "ticket": ("ticket: own initial weights", Look(BLACK, "o")),
     "dense": ("unpruned, same total steps", Look(GREY, "None", (0, (1, 1.2)))),
@@ -79,19 +88,35 @@ _BRANCHES = {
 
 
 def scheme_looks(inits: Iterable[str]) -> dict[str, Look]:
-    """A look for each scheme; any 56 of them differ in colour or marker.
+    """A look for each scheme, by its spec or its name.
 
-    >>> [look.marker for look in scheme_looks(["xavier_normal", "kaiming_normal"]).values()]
-    ['o', 's']
+    The standard ones have theirs whatever else is drawn; any 40 others differ in colour or marker.
+
+    >>> [look.marker for look in scheme_looks(["xavier_normal", "Kaiming normal", "lsuv"]).values()]
+    ['o', '^', 'P']
     """
-    return {
-        init: Look(
-            _COLORS[k % len(_COLORS)],
-            _MARKERS[k % len(_MARKERS)],
-            _LINESTYLES[k // len(_COLORS) % len(_LINESTYLES)],
+    inits = sorted(set(inits), key=lambda init: (scheme_name(init), init))
+    others = [init for init in inits if scheme_name(init) not in _SCHEMES]
+    looks = dict(zip(others, _looks(_OTHERS, len(others), len(_SCHEMES)), strict=True))
+    return {init: looks.get(init) or _SCHEMES[scheme_name(init)] for init in inits}
+
+
+def line_looks(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each line that is no scheme, in this order; any 56 differ in colour or marker."""
+    names = list(dict.fromkeys(names))
+    return dict(zip(names, _looks(_COLORS, len(names)), strict=True))
+
+
+def _looks(colors: Sequence[str], number: int, first: int = 0) -> list[Look]:
+    """So many looks of these colours; first: the marker to begin with."""
+    return [
+        Look(
+            colors[k % len(colors)],
+            _MARKERS[(first + k) % len(_MARKERS)],
+            _LINESTYLES[k // len(colors) % len(_LINESTYLES)],
         )
-        for k, init in enumerate(sorted(set(inits)))
-    }
+        for k in range(number)
+    ]
 
 
 def branch_look(branch: str) -> tuple[str, Look]:
@@ -120,6 +145,16 @@ def variant_name(variant: str) -> str:
     'own init'
     """
     return variant.replace("_", " ")
+
+
+def signed(value: float, form: str = "+.2f") -> str:
+    """A number with a true minus, and without a sign where it rounds to 0.
+
+    >>> signed(-0.5), signed(-0.001), signed(0.1, "+g")
+    ('−0.50', '0.00', '+0.1')
+    """
+    text = format(value, form)
+    return text.replace("-", "−") if float(text) else text.lstrip("+-")
 
 
 def pooled(label: str, many: bool) -> str:
@@ -164,40 +199,6 @@ def new_figure(
     wrapped = [line for part in (title, note) for line in textwrap.wrap(part, int(15 * size[0]))]
     figure.suptitle("\n".join(wrapped))
     return figure, axes
-
-
-def add_legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend below all axes, each label once, in as many columns as fit the width.
-
-    Where it has more lines than a figure of few schemes leaves room for, the figure grows.
-    """
-    handles: dict[str, Any] = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        labels = [
-            label if _longest_line(label) <= LONGEST else textwrap.fill(label, LONGEST)
-            for label in handles
-        ]
-        columns = _columns_that_fit([_longest_line(label) for label in labels], figure)
-        figure.legend(list(handles.values()), labels, loc="outside lower center", ncols=columns)
-        parts = np.array_split([label.count("\n") + 1 for label in labels], columns)
-        lines = max(int(part.sum()) for part in parts)
-        figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - ROOM))
-
-
-def _longest_line(label: str) -> int:
-    return max(len(line) for line in label.splitlines())
-
-
-def _columns_that_fit(lengths: list[int], figure: Figure) -> int:
-    """Legend columns, each as wide as its longest label, at about 16 letters an inch."""
-    for columns in range(len(lengths), 1, -1):
-        parts = np.array_split(lengths, columns)
-        if sum(max(part) + 9 for part in parts) <= 16 * figure.get_figwidth():
-            return columns
-    return 1
 
 
 @styled

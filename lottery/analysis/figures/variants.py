@@ -4,25 +4,28 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
+from matplotlib.ticker import SymmetricalLogLocator
 
 from lottery.analysis.figures.axes import (
     apart,
     cross_out,
     error_axis,
     interval_line,
+    mark_beyond,
     percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
     GREY,
     WIDTH,
-    add_legend,
     interval_text,
+    line_looks,
     new_figure,
     scheme_looks,
     scheme_name,
+    signed,
     styled,
     variant_name,
 )
@@ -55,6 +58,7 @@ def accuracy_by_variant(
         sharey=True,
     )
     looks = scheme_looks(table["init"])
+    schemes = table.groupby("variant")["init"].nunique()
     panels = list(axes.flat)
     for number, (ax, variant) in enumerate(zip(panels, variants, strict=False)):
         own = table[table["variant"] == variant]
@@ -66,15 +70,16 @@ def accuracy_by_variant(
                 interval_line(ax, x, points, look, scheme_name(init))
                 cross_out(ax, x, points, cut)
         weights_axis(ax, table["weights_remaining"], left(levels))
-        ax.set_title(variant_name(variant), loc="left")
+        few = f" ({_schemes(schemes[variant])})" if schemes[variant] < len(looks) else ""
+        ax.set_title(variant_name(variant) + few, loc="left")
         lowest = number + columns >= len(variants)
         ax.tick_params(labelbottom=lowest)
         ax.set_xlabel(percent_of(left(levels)) if lowest else "")
     error_axis(panels[0], table)
-    for ax in panels[len(variants) :]:
-        ax.remove()
+    for ax in panels[: len(variants)]:
+        mark_beyond(ax)
     figure.supylabel(ERROR_SCALE, fontsize=8)
-    add_legend(figure, panels[: len(variants)])
+    add_legend(figure, panels[: len(variants)], panels[-1] if len(panels) > len(variants) else None)
     return figure
 
 
@@ -101,11 +106,13 @@ def variant_differences(levels: pd.DataFrame, variants: Sequence[str]) -> Figure
         1,
         (WIDTH, 4.2),
         f"{levels['study'].iloc[0]}: test accuracy minus that of “{variant_name(reference)}”",
-        interval_text(table["n"]) + ", paired by seed and scheme; points are set slightly apart",
+        interval_text(table["n"])
+        + ", paired by seed and scheme; points are set slightly apart. The axis is linear within "
+        f"±{LINEAR:g} and logarithmic beyond",
     )
     ax = axes[0, 0]
     ax.axhline(0, color=GREY, linewidth=1, zorder=1)
-    looks = scheme_looks(others)
+    looks = line_looks(others)
     for k, (variant, look) in enumerate(looks.items()):
         points = table[table["variant"] == variant]
         x = apart(100 * points["weights_remaining"], k, len(looks))
@@ -113,7 +120,11 @@ def variant_differences(levels: pd.DataFrame, variants: Sequence[str]) -> Figure
     weights_axis(ax, table["weights_remaining"], left(levels))
     ax.set_yscale("symlog", linthresh=LINEAR)
     ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR, subs=[1, 2, 5]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    ax.set_ylabel("Difference (percentage points)")
+    ax.yaxis.set_major_formatter(lambda value, _: signed(value, "+g"))
+    ax.set_ylabel("Difference (percentage points, symmetric-log scale)")
     add_legend(figure, [ax])
     return figure
+
+
+def _schemes(number: int) -> str:
+    return f"{number} scheme{'s' if number > 1 else ''}"

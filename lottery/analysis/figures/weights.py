@@ -12,13 +12,15 @@ from lottery.analysis.figures.axes import (
     cross_out,
     error_axis,
     interval_line,
+    mark_beyond,
     percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
+    BLACK,
     ERROR_SCALE,
     WIDTH,
-    add_legend,
     apart_text,
     branch_look,
     interval_text,
@@ -59,6 +61,8 @@ def accuracy_by_weights(levels: pd.DataFrame, collapses: pd.DataFrame | None = N
         axes[0, 0].set_title("Full range", loc="left")
         axes[0, 1].set_title("Around the unpruned baseline", loc="left")
         axes[0, 1].set_ylim(*zoom)
+    for ax in axes[0]:
+        mark_beyond(ax)
     add_legend(figure, axes[0])
     return figure
 
@@ -98,29 +102,54 @@ def controls_by_weights(levels: pd.DataFrame) -> Figure:
         ax.set_xlabel(percent_of(left(levels)) if lowest else "")
         if k >= len(inits):
             ax.remove()
+        else:
+            mark_beyond(ax)
     figure.supylabel(ERROR_SCALE, fontsize=8)
     add_legend(figure, panels[: len(inits)])
     return figure
 
 
 @styled
-def early_stop_by_weights(levels: pd.DataFrame) -> Figure:
-    """The step of least validation loss in each level: how fast a ticket learns."""
+def early_stop_by_weights(levels: pd.DataFrame, curves: pd.DataFrame) -> Figure:
+    """The step of least validation loss in each level: how fast a ticket learns.
+
+    curves: where levels end. A loss that is least there may have gone on falling, so that such a
+    step is a lower bound; the figure says how many are.
+    """
     levels = levels[(levels["branch"] == "ticket") & levels["early_stop_step"].notna()]
+    place = ["cell", "level"]
+    last = curves.groupby(place)["step"].max().rename("last_step")
+    levels = levels.join(last, on=place)
+    at_end = int((levels["early_stop_step"] >= levels["last_step"]).sum())
+    ends = levels.groupby("level")[["weights_remaining", "last_step"]].mean()
     table = summary(levels, "early_stop_step")
     figure, axes = new_figure(
         1,
         1,
         (WIDTH, 3.6),
         f"{levels['study'].iloc[0]}: step of least validation loss within each level",
-        interval_text(table["n"]) + apart_text(table["init"].nunique() > 1),
+        interval_text(table["n"])
+        + apart_text(table["init"].nunique() > 1)
+        + "; no stop later than a level's last step can be seen",
     )
     ax = axes[0, 0]
     _scheme_lines(ax, table, left(levels), scale=1)
+    ax.plot(
+        100 * ends["weights_remaining"],
+        ends["last_step"],
+        color=BLACK,
+        linestyle="-.",
+        linewidth=0.9,
+        zorder=1,
+        label=f"last step of the level: {at_end} of {len(levels)} stops are there",
+    )
     first = summary(levels[levels["level"] == 0], "early_stop_step", by=("level",))
     if len(first):
         baseline(ax, first.iloc[0], pooled(_UNPRUNED, table["init"].nunique() > 1), scale=1)
-    ax.set_ylim(0, 1.05 * float(levels["steps"].max()))
+    shown = pd.concat([table[["mean", "low", "high"]].stack(), ends["last_step"]])
+    margin = 0.05 * float(shown.max() - shown.min()) + 1
+    ax.set_ylim(max(shown.min() - margin, 0), shown.max() + margin)
+    mark_beyond(ax)
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.set_ylabel("Early-stop step (training steps)")
     add_legend(figure, [ax])
