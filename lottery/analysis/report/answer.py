@@ -60,7 +60,7 @@ def _of_variants(
 ) -> str:
     """What each endpoint says of which variants; then numbers, by the first two of them."""
     endpoints = {endpoint.title: endpoint for of in by_variant.values() for endpoint in of}
-    points = []
+    points: list[str] = []
     for title in endpoints:
         named: dict[str, list[str]] = {}
         for name, of in by_variant.items():
