@@ -67,15 +67,19 @@ def _of_variants(
             for endpoint in of:
                 if endpoint.title == title:
                     named.setdefault(_word(endpoint, own[name]), []).append(f"`{name}`")
+        every = len(named) == 1 and len(by_variant) > 1
         said = "; ".join(
-            f"{_WORDS[word]} in {listed(named[word])}" for word in _WORDS if word in named
+            f"{_WORDS[word]} in {'all' if every else listed(named[word])}"
+            for word in _WORDS
+            if word in named
         )
         primary = " (the primary endpoint)" if not points else ""
         points.append(f"{_capital(title)}{primary}: {said}.")
     for name, of in by_variant.items():
         lines = [f"{_capital(e.short)}: {_line(e, own[name], sources)}" for e in of[:2]]
         points.append(nested(f"`{name}`:", lines))
-    return nested(f"{question} In each variant of the protocol:", points)
+    head = "In each variant of the protocol by itself (tests are not corrected for their number):"
+    return nested(f"{question} {head}", points)
 
 
 _WORDS = {
