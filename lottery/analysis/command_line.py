@@ -63,6 +63,7 @@ def _check_name(name: str, results: str, configs: Path) -> None:
     found = studies(results)
     if name in shipped or Path(name).is_dir() or (Path(results) / name).is_dir():
         return  # where its tables are missing, how to make them is said
-    near = difflib.get_close_matches(name, found, n=5) or found
-    there = f"studies there: {', '.join(near)}" if near else "there is no study"
-    raise StoreError(f"{Path(results) / name / 'levels.csv'} is missing; {there}")
+    near = difflib.get_close_matches(name, found, n=5)
+    there = f"studies there: {', '.join(found) or 'none'}"
+    hint = f"did you mean {' or '.join(near)}?" if near else there
+    raise StoreError(f"{Path(results) / name / 'levels.csv'} is missing; {hint}")

@@ -117,9 +117,13 @@ def check_file(path: Path) -> None:
         raise ConfigError("STUDY", str(path), allowed) from error
     if not isinstance(values, dict):
         raise ConfigError("STUDY", str(path), "a file of settings, such as levels: 10")
-    for group in {name.split(".")[0] for name in SETTINGS if "." in name} & set(values):
-        if not isinstance(values[group], dict):
-            raise ConfigError(group, values[group], _known(f"{group}."))
+    groups = {name.split(".")[0] for name in SETTINGS if "." in name}
+    for name, value in values.items():
+        if name in groups and not isinstance(value, dict):
+            raise ConfigError(name, value, _known(f"{name}."))
+        if isinstance(value, dict) and name not in groups | {"variants"}:
+            # The parser passes over groups that it does not know if there is nothing in them.
+            raise UsageError(f"{name} is not a setting; allowed: {_known('')}")
 
 
 def _fault(error: Exception) -> str:

@@ -38,7 +38,7 @@ def test_a_misspelt_study_is_answered_with_those_that_are_like_it(tmp_path, make
         write_study(tmp_path / "results", name, **SMALL)
     missing = f"{tmp_path}/results/%s/levels.csv is missing; "
     _, _, error = make_figures("lenett", *places)
-    assert error == missing % "lenett" + "studies there: lenet, lenet-quick\n"
+    assert error == missing % "lenett" + "did you mean lenet?\n"
     _, _, error = make_figures("nonesuch", *places)
     assert error == missing % "nonesuch" + "studies there: lenet, lenet-quick, other\n"
     _, _, error = make_figures("conv2", *places)

@@ -262,8 +262,9 @@ def test_a_bad_file_is_named_with_what_is_allowed_and_status_2(text, run_grid, t
     assert printed == ""
 
 
-def test_a_misspelt_field_is_answered_with_all_there_are(run_grid, study):
-    study.write_text(tiny.YAML + "varients: {a: {}}\n")
+@pytest.mark.parametrize("value", ["{a: {}}", "{a: {prune: {scope: global}}}", "{}", "3"])
+def test_a_misspelt_field_is_answered_with_all_there_are(value, run_grid, study):
+    study.write_text(f"{tiny.YAML}varients: {value}\n")
     status, _, error = run_grid(study)
     known = ", ".join(StudyConfig.__dataclass_fields__)
     assert (status, error) == (2, f"run_grid.py: varients is not a setting; allowed: {known}\n")
@@ -317,7 +318,7 @@ def test_a_place_that_cannot_be_written_is_named(dry, place, run_grid, study, tm
 
 
 def test_long_titles_break_between_words(run_grid, study):
-    model = "tests.tiny:net(inputs=16, hidden=12)"
+    model = "tests.tiny:net(hidden=12, inputs=16)"
     _, printed, _ = run_grid(study, "--dry-run", "--model", model, "--name", "a-study-of-one")
     assert f"a-study-of-one: {model} on" in " ".join(printed.split())
 
