@@ -93,7 +93,7 @@ def scheme_looks(inits: Iterable[str]) -> dict[str, Look]:
     The standard ones have theirs whatever else is drawn; any 40 others differ in colour or marker.
 
     >>> [look.marker for look in scheme_looks(["xavier_normal", "Kaiming normal", "lsuv"]).values()]
-    ['o', '^', 'P']
+    ['o', 'P', '^']
     """
     inits = sorted(set(inits), key=lambda init: (scheme_name(init), init))
     others = [init for init in inits if scheme_name(init) not in _SCHEMES]
