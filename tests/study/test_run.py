@@ -473,7 +473,10 @@ def test_a_study_whose_every_cell_fails_still_ends(tmp_path):
         ({"rewind": RewindConfig(to="20it")}, "rewind.to is '20it'; allowed: less than"),
         ({"rewind": RewindConfig(to="4ep")}, "rewind.to is '4ep'; allowed: less than"),
         ({"model": "lenet_300_100"}, "model is 'lenet_300_100'; allowed: a network from (1, 4, 4)"),
-        ({"model": "tests.tiny:net(hidden=x)"}, "model is 'tests.tiny:net(hidden=x)'; allowed: a"),
+        (
+            {"model": "tests.tiny:net(hidden=0.5)"},
+            "model is 'tests.tiny:net(hidden=0.5)'; allowed: a",
+        ),
         ({"model": "torch.nn:Flatten"}, "model is 'Flatten'; allowed: a module with linear or"),
         ({"data": "tests.tiny:net"}, "data is 'tests.tiny:net'; allowed: a data set that can be"),
         ({"data": "tests.tiny:environment"}, "data is 'tests.tiny:environment'; allowed: "),
