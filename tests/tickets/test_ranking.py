@@ -45,9 +45,9 @@ def ranked(monkeypatch):
     found = []
 
     class Told(Network):
-        def __init__(self, model, state, images, labels, masks=None):
+        def __init__(self, model, state, images, labels, masks, objective):
             found.append((state, images, labels))
-            super().__init__(model, state, images, labels, masks)
+            super().__init__(model, state, images, labels, masks, objective)
 
     monkeypatch.setattr("lottery.tickets.ranking.Network", Told)
     return found
