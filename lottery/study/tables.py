@@ -109,5 +109,5 @@ def merge(path: Path, rows: Rows) -> None:
         if path.suffix == ".csv":
             frame.to_csv(place, index=False)
         else:
-            # Losses hardly repeat: two thirds of the usual compression's size, as they are committed.
+            # Losses hardly repeat: this leaves two thirds of what the usual compression does.
             frame.to_parquet(place, index=False, compression="brotli")
