@@ -38,24 +38,25 @@ class _Plain(ET.TreeBuilder):
         raise DataError(f"has a document type ({name}), which annotations do not have")
 
 
-def parse(content: bytes) -> Annotation:
-    """Read an annotation; DataError says what is wrong with it, without the file's name.
+def parse(content: bytes) -> tuple[Annotation, list[str]]:
+    """Read an annotation, and what is wrong with objects of it, which are left out.
 
     Coordinates may be fractional, as some of VOC 2011's are. `difficult` and `truncated` are false
     where they are not given. The parts of an object (VOC's heads and hands) are passed over.
+    Raises DataError, without the file's name, where the file as a whole cannot be used.
     """
     try:
         root = ET.fromstring(content, ET.XMLParser(target=_Plain()))
     except (ET.ParseError, ValueError, LookupError) as error:  # the latter two of odd encodings
         raise DataError(f"is no XML: {in_a_line(error)}") from error
     width, height = (_number(root, f"size/{side}") for side in ("width", "height"))
-    objects = []
+    objects, problems = [], []
     for position, element in enumerate(root.findall("object"), start=1):
         try:
             objects.append(_object(element))
         except DataError as error:
-            raise DataError(f"object {position} {error}") from None
-    return Annotation(int(width), int(height), tuple(objects))
+            problems.append(f"object {position} {error}")
+    return Annotation(int(width), int(height), tuple(objects)), problems
 
 
 def _object(element: ET.Element) -> Object:
