@@ -27,7 +27,7 @@ log = logging.getLogger("lottery")
 MANIFEST = "manifest.json"
 
 FOR_VAL = 1 / 6
-"""Part of MNIST's training images of which only validation pictures are composed."""
+"""Part of each digit's training images of which only validation pictures are composed."""
 
 QUALITY = 95
 """Of JPEG."""
@@ -93,11 +93,15 @@ def source_images(labels: Tensor, test_labels: Tensor, seed: int) -> dict[str, T
 
     Indices into the training images for "train" and "val", into the test images for "test".
     """
-    order = torch.randperm(len(labels), generator=generator(seed, "digit scenes", "sources"))
-    held_out = round(len(labels) * FOR_VAL)
+    chance = generator(seed, "digit scenes", "sources")
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(10):
+        found = (labels == label).nonzero().squeeze(1)
+        order = torch.randperm(len(found), generator=chance)
+        held_out[found[order[: round(len(found) * FOR_VAL)]]] = True
     return {
-        "train": order[held_out:].sort().values,
-        "val": order[:held_out].sort().values,
+        "train": (~held_out).nonzero().squeeze(1),
+        "val": held_out.nonzero().squeeze(1),
         "test": torch.arange(len(test_labels)),
     }
 

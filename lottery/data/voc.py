@@ -5,7 +5,6 @@
 Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) challenge".
 """
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from PIL import Image
 from lottery.data import annotation
 from lottery.data.annotation import Annotation, Object
 from lottery.errors import DataError, in_a_line
-
-log = logging.getLogger("lottery")
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LISTS = Path("ImageSets/Main")
