@@ -108,8 +108,9 @@ def test_other_scenes_lie_in_another_folder(other):
 
 def test_parts_and_seeds_show_different_pictures(tmp_path):
     folders = [scene_folder(SceneSet(64, "ten", 2, 2, 2, seed), tmp_path) for seed in (0, 1)]
-    files = [file for folder in folders for file in (folder / "JPEGImages").iterdir()]
-    assert len({file.read_bytes() for file in files}) == 12
+    files = [file for folder in folders for file in (folder / "Annotations").iterdir()]
+    told = [file.read_text().partition("</filename>")[2] for file in files]
+    assert len(set(told)) == len(told) == 12
 
 
 def test_an_interrupted_composition_leaves_nothing(tmp_path, monkeypatch):
