@@ -1,0 +1,89 @@
+"""Data sets for detectors by name: folder in VOC layout, VOC itself, and digit scenes."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lottery.data import cache, download
+from lottery.data.boxes import SceneParts
+from lottery.data.scene_files import SceneSet, scene_folder
+from lottery.data.scenes import Classes, class_names
+from lottery.data.voc_scenes import read_voc
+from lottery.errors import DataError
+
+# fmt: off
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
+    "sheep", "sofa", "train", "tvmonitor",
+)
+# fmt: on
+
+
+def voc(
+    data_dir: Path,
+    folder: str,
+    size: int = 416,
+    names: Sequence[str] | None = None,
+    drop_broken: bool = False,
+) -> SceneParts:
+    """A folder of one's own in VOC layout; see `lottery.data.voc_scenes.read_voc`."""
+    return read_voc(folder, size, names, drop_broken=drop_broken, cache_dir=data_dir)
+
+
+def voc2007(data_dir: Path, size: int = 416, drop_broken: bool = False) -> SceneParts:
+    """Pascal VOC 2007: 2,501 + 2,510 + 4,952 photographs of objects in 20 classes."""
+    return _pascal(data_dir, "2007", ("trainval", "test"), size, drop_broken)
+
+
+def voc2012(data_dir: Path, size: int = 416, drop_broken: bool = False) -> SceneParts:
+    """Pascal VOC 2012: 5,717 photographs to train on and, as its test set has no public boxes,
+    5,823 of its validation set to test on, in 20 classes.
+    """
+    return _pascal(data_dir, "2012", ("trainval",), size, drop_broken)
+
+
+def digit_scenes(
+    data_dir: Path,
+    size: int = 160,
+    classes: Classes = "ten",
+    train: int = 8000,
+    val: int = 1000,
+    test: int = 2000,
+    seed: int = 0,
+) -> SceneParts:
+    """Synthetic pictures of MNIST's digits, all of them objects or only one ("one"), the others
+    being distractors; composed when first asked for. See `lottery.data.scenes`.
+    """
+    folder = scene_folder(SceneSet(size, classes, train, val, test, seed), data_dir)
+    return read_voc(folder, size, class_names(classes), cache_dir=data_dir)
+
+
+def _pascal(
+    data_dir: Path, year: str, image_sets: Sequence[str], size: int, drop_broken: bool
+) -> SceneParts:
+    """A year's challenge, downloaded by torchvision if it is not in the data folder."""
+    folder = data_dir / f"VOC{year}"
+    if not folder.is_dir():
+        _download(folder, year, image_sets)
+    return read_voc(folder, size, VOC_CLASSES, drop_broken=drop_broken, cache_dir=data_dir)
+
+
+def _download(folder: Path, year: str, image_sets: Sequence[str]) -> None:
+    """The folder appears when all of it is there."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as root:
+            for image_set in image_sets:
+                download.torchvision_download(
+                    "VOCDetection", Path(root), year=year, image_set=image_set
+                )
+            os.replace(Path(root) / "VOCdevkit" / folder.name, folder)
+    except DataError as error:
+        raise DataError(
+            f"Pascal VOC {year} cannot be downloaded: {error}\n"
+            f"To put it there by hand, copy VOCdevkit/{folder.name} of its archives to {folder}."
+        ) from error
+    except OSError as error:
+        raise cache.cannot_write(folder, error) from error
