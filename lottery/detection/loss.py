@@ -1,0 +1,128 @@
+"""The region loss of YOLOv2 (Redmon & Farhadi 2017; what it is in detail, darknet's code defines).
+
+Every box of an image is the task of one prediction: that of the cell where the box's centre is, and
+of the anchor that fits its size best. The loss of an image is
+
+    ½ Σ_tasks coord (2 - w h) [(σ(tx) - x)² + (σ(ty) - y)² + (tw - ln w/p)² + (th - ln h/q)²]
+    + ½ Σ_tasks object (σ(to) - IoU)² + ½ Σ_others noobject σ(to)² + Σ_tasks classes cross-entropy
+
+with x and y in fractions of the cell, w, h and the anchor's p, q in those of the image. IoU, of the
+box predicted and the true one, is a target: no gradient goes through it. Others that overlap any
+box by an IoU above 0.6 are left alone, as they have found an object that is not their task.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import box_iou
+
+from lottery.detection.anchors import size_iou
+from lottery.detection.decoding import Grid, read
+
+
+@dataclass(frozen=True, eq=False)
+class RegionLoss:
+    """The loss of a detector with these anchors; weights are darknet's for VOC."""
+
+    anchors: Tensor
+    """(width, height) as fractions of the image: (anchors, 2)."""
+    coord: float = 1.0
+    """Weight of place and size; it counts twice for the smallest boxes, once for the largest."""
+    object: float = 5.0
+    """Weight of objectness where there is a task."""
+    noobject: float = 1.0
+    """Weight of objectness elsewhere."""
+    classes: float = 1.0
+    """Weight of the class."""
+    overlap: float = 0.6
+    """IoU with a box above which a prediction without a task is left alone."""
+    prior: float = 0.01
+    """At first, predictions without a task are drawn with this weight to their anchor, in the
+    middle of their cell: ½ Σ_others prior [(σ(tx) - ½)² + (σ(ty) - ½)² + tw² + th²]."""
+    prior_images: int = 12_800
+    """For how many images of training that is so."""
+
+    def __call__(self, output: Tensor, boxes: Tensor, seen: int) -> Tensor:
+        """The mean over images, a scalar in float32 (float64 where the output is).
+
+        output: (batch, anchors × (5 + classes), rows, columns). boxes: (batch, most boxes, 6), rows
+        (class, x0, y0, x1, y1, difficult) with a width and a height above 0; those of class -1 are
+        padding. seen: images of training before this batch. Where boxes are the same prediction's
+        task, it has the last of them. Difficult boxes are no tasks, as in darknet's training on
+        VOC, but predictions that overlap them are left alone: the evaluation ignores them too.
+        """
+        grid = read(output, self.anchors)
+        corners, real = boxes[..., 1:5].to(grid.boxes), boxes[..., 0] >= 0
+        tasks = _assign(grid, self.anchors.to(corners), corners, real & (boxes[..., 5] == 0))
+        with torch.no_grad():
+            overlaps = box_iou(grid.boxes, corners) > self.overlap
+            found = (overlaps & real[:, None]).any(dim=2)
+        loss = self.noobject / 2 * _sum(grid.objectness.square(), ~tasks.taken & ~found)
+        if seen < self.prior_images:
+            change = (grid.place - 0.5).square() + grid.change.square()
+            loss = loss + self.prior / 2 * _sum(change.sum(dim=2), ~tasks.taken)
+        loss = loss + self._of_tasks(grid, tasks, corners, boxes[..., 0])
+        return loss / len(output)
+
+    def _of_tasks(self, grid: Grid, tasks: "_Tasks", corners: Tensor, labels: Tensor) -> Tensor:
+        """The sum over all boxes, each against the prediction whose task it is."""
+
+        def own(values: Tensor) -> Tensor:
+            return values.gather(1, tasks.prediction[..., None].expand(-1, -1, values.shape[2]))
+
+        place, change = own(grid.place) - tasks.place, own(grid.change) - tasks.change
+        errors = (place.square() + change.square()).sum(dim=2)
+        loss = self.coord / 2 * _sum((2 - tasks.area) * errors, tasks.valid)
+        with torch.no_grad():
+            iou = box_iou(own(grid.boxes)[:, :, None], corners[:, :, None])[:, :, 0, 0]
+        objectness = grid.objectness.gather(1, tasks.prediction)
+        loss = loss + self.object / 2 * _sum((objectness - iou).square(), tasks.valid)
+        logits, target = own(grid.logits), labels.long().clamp(min=0)
+        surprise = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+        return loss + self.classes * _sum(surprise, tasks.valid.flatten())
+
+
+@dataclass(frozen=True, eq=False)
+class _Tasks:
+    """Which prediction has which box, in tensors as wide as the boxes: no step waits for a GPU."""
+
+    prediction: Tensor
+    """Its number: (batch, boxes), int64."""
+    valid: Tensor
+    """Whether the box is that prediction's task: (batch, boxes), bool."""
+    taken: Tensor
+    """Which predictions have a task: (batch, N), bool."""
+    place: Tensor
+    """Targets of σ(tx), σ(ty): (batch, boxes, 2)."""
+    change: Tensor
+    """Targets of tw, th: (batch, boxes, 2)."""
+    area: Tensor
+    """As a fraction of the image: (batch, boxes)."""
+
+
+def _assign(grid: Grid, anchors: Tensor, corners: Tensor, asked: Tensor) -> _Tasks:
+    """corners: (batch, boxes, 4). asked: which of them are to be anyone's task, (batch, boxes)."""
+    sizes = torch.where(asked[..., None], corners[..., 2:] - corners[..., :2], 1.0)
+    cells = corners.new_tensor([grid.columns, grid.rows])
+    at = (corners[..., :2] + corners[..., 2:]) / 2 * cells
+    cell = torch.minimum(at.floor(), cells - 1)  # a centre may lie on the image's edge
+    anchor = size_iou(sizes, anchors).argmax(dim=2)
+    column, row = cell.long().unbind(dim=2)
+    prediction = (anchor * grid.rows + row) * grid.columns + column
+    order = torch.arange(corners.shape[1], device=corners.device).expand_as(prediction)
+    latest = torch.full_like(grid.objectness, -1, dtype=torch.int64, requires_grad=False)
+    latest = latest.scatter_reduce(1, prediction, torch.where(asked, order, -1), "amax")
+    return _Tasks(
+        prediction=prediction,
+        valid=asked & (latest.gather(1, prediction) == order),
+        taken=latest >= 0,
+        place=at - cell,
+        change=(sizes / anchors[anchor]).log(),
+        area=sizes.prod(dim=2),
+    )
+
+
+def _sum(values: Tensor, where: Tensor) -> Tensor:
+    return torch.where(where, values, 0.0).sum()
