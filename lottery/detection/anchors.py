@@ -6,6 +6,7 @@ A detector predicts every box as a change of an anchor (Redmon & Farhadi 2017, s
 import torch
 from torch import Generator, Tensor
 
+from lottery.detection.iou import size_iou
 from lottery.errors import ConfigError
 from lottery.seeds import generator
 
@@ -37,15 +38,6 @@ def box_sizes(boxes: Tensor) -> Tensor:
     """
     real = boxes[boxes[..., 0] >= 0]
     return real[:, 3:5] - real[:, 1:3]
-
-
-def size_iou(sizes: Tensor, anchors: Tensor) -> Tensor:
-    """Intersection over union of boxes and anchors with a common centre.
-
-    sizes: (..., 2), anchors: (k, 2) -> (..., k).
-    """
-    shared = torch.minimum(sizes[..., None, :], anchors).prod(dim=-1)
-    return shared / (sizes.prod(dim=-1)[..., None] + anchors.prod(dim=-1) - shared)
 
 
 def mean_iou(sizes: Tensor, anchors: Tensor) -> float:

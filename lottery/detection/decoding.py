@@ -14,7 +14,8 @@ from torchvision.ops import batched_nms
 from lottery.errors import ConfigError
 
 CANDIDATES = 1000
-"""Boxes of an image, best first, of which duplicates are removed: 845 × 20 at 416 are too many."""
+"""Pairs of box and class of an image, by score, among which duplicates are looked for: all that are
+above the threshold, but of a detector that has learnt little, which may have 845 × 20 at 416."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def read(output: Tensor, anchors: Tensor) -> Grid:
         allowed = f"a number that divides the {channels} channels of the output into 5 + classes"
         raise ConfigError("number of anchors", len(anchors), allowed)
     values = output.to(torch.promote_types(output.dtype, torch.float32))
-    values = values.view(batch, len(anchors), per_anchor, rows * columns).transpose(2, 3)
+    values = values.reshape(batch, len(anchors), per_anchor, rows * columns).transpose(2, 3)
     values = values.reshape(batch, -1, per_anchor)
     place, change = values[..., 0:2].sigmoid(), values[..., 2:4]
     cell = torch.arange(rows * columns, device=output.device)
@@ -97,7 +98,7 @@ def detections(
     """
     boxes, scores = decode(output, anchors)
     batch, _, classes = scores.shape
-    best, index = scores.flatten(1).topk(min(CANDIDATES, scores[0].numel()))  # ties: in any order
+    best, index = scores.flatten(1).topk(min(CANDIDATES, scores[0].numel()))
     image, rank = (best > threshold).nonzero(as_tuple=True)
     index, best = index[image, rank], best[image, rank]
     label = index % classes

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou
 
-from lottery.detection.anchors import size_iou
 from lottery.detection.decoding import Grid, read
+from lottery.detection.iou import box_iou, size_iou
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ class RegionLoss:
         corners, real = boxes[..., 1:5].to(grid.boxes), boxes[..., 0] >= 0
         tasks = _assign(grid, self.anchors.to(corners), corners, real & (boxes[..., 5] == 0))
         with torch.no_grad():
-            overlaps = box_iou(grid.boxes, corners) > self.overlap
+            overlaps = box_iou(grid.boxes[:, :, None], corners[:, None]) > self.overlap
             found = (overlaps & real[:, None]).any(dim=2)
         loss = self.noobject / 2 * _sum(grid.objectness.square(), ~tasks.taken & ~found)
         if seen < self.prior_images:
@@ -76,7 +75,7 @@ class RegionLoss:
         errors = (place.square() + change.square()).sum(dim=2)
         loss = self.coord / 2 * _sum((2 - tasks.area) * errors, tasks.valid)
         with torch.no_grad():
-            iou = box_iou(own(grid.boxes)[:, :, None], corners[:, :, None])[:, :, 0, 0]
+            iou = box_iou(own(grid.boxes), corners)
         objectness = grid.objectness.gather(1, tasks.prediction)
         loss = loss + self.object / 2 * _sum((objectness - iou).square(), tasks.valid)
         logits, target = own(grid.logits), labels.long().clamp(min=0)

@@ -18,8 +18,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import box_iou
 
+from lottery.detection.iou import box_iou
 from lottery.errors import ConfigError
 
 Rule = Literal["voc2007", "area"]
@@ -96,8 +96,9 @@ def _targets(detections: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """
     overlaps, targets = [], []
     for found, there in zip(detections.split(_AT_ONCE), boxes.split(_AT_ONCE), strict=True):
+        found, there = found[:, :, None], there[:, None]
         iou = box_iou(found[..., 1:5], there[..., 1:5])
-        same = found[..., None, 0] == there[:, None, :, 0]
+        same = found[..., 0] == there[..., 0]
         overlap, target = torch.where(same, iou, -1.0).max(dim=2)
         overlaps.append(overlap)
         targets.append(target)

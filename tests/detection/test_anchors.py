@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from lottery.detection import anchors
 from lottery.detection.anchors import (
@@ -16,20 +15,13 @@ from lottery.detection.anchors import (
     box_sizes,
     cluster_anchors,
     mean_iou,
-    size_iou,
 )
+from lottery.detection.iou import size_iou
 from lottery.errors import ConfigError
 from tests.detection.rows import table
 
 sides = st.floats(0.03125, 1.0, width=32)
 size_lists = st.lists(st.tuples(sides, sides), min_size=2, max_size=12)
-
-
-@given(size_lists, size_lists)
-def test_iou_of_sizes_is_that_of_boxes_with_one_centre(first, second) -> None:
-    one, two = torch.tensor(first).double(), torch.tensor(second).double()
-    expected = box_iou(torch.cat([-one, one], 1), torch.cat([-two, two], 1))
-    torch.testing.assert_close(size_iou(one, two), expected)
 
 
 def test_sizes_leave_padding_out() -> None:

@@ -56,6 +56,14 @@ def test_half_precision_is_read_as_float32() -> None:
     assert boxes.dtype == scores.dtype == torch.float32
 
 
+def test_how_an_output_lies_in_memory_makes_no_difference() -> None:
+    output = random_output(0, 2, 2, 3, 4)
+    strange = output.transpose(0, 3).contiguous().transpose(0, 3)
+    for other in (output.contiguous(memory_format=torch.channels_last), strange):
+        for one, two in zip(decode(output, ANCHORS), decode(other, ANCHORS), strict=True):
+            torch.testing.assert_close(one, two)
+
+
 def test_an_output_that_does_not_fit_the_anchors_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"number of anchors is 2; .* 15 channels"):
         decode(torch.zeros(1, 15, 2, 2), ANCHORS)
