@@ -169,7 +169,7 @@ BOX = (0.2, 0.1, 0.6, 0.9)
 
 
 def test_others_that_overlap_a_box_are_left_alone() -> None:
-    """Two cells predict the box: one has the task, the other none, and no target of 0 either."""
+    """Two cells predict the box: one is responsible, and the other has no target of 0 either."""
     output = covering(BOX, 2, [(1, 1), (1, 2)]).requires_grad_()
     LOSS(output, table([(1, *BOX)]), LATE).backward()
     slopes = output.grad.view(3, 9, ROWS, COLUMNS)[:, 4]
@@ -179,7 +179,7 @@ def test_others_that_overlap_a_box_are_left_alone() -> None:
     check(output.detach(), table([(1, *BOX)]), LOSS, LATE)
 
 
-def test_difficult_boxes_are_no_task_but_what_overlaps_them_is_left_alone() -> None:
+def test_nothing_is_responsible_for_a_difficult_box_but_what_overlaps_it_is_left_alone() -> None:
     output = covering(BOX, 2, [(1, 2)]).requires_grad_()
     LOSS(output, table([(1, *BOX, 1)]), LATE).backward()
     slopes = output.grad.view(3, 9, ROWS, COLUMNS)
@@ -188,7 +188,7 @@ def test_difficult_boxes_are_no_task_but_what_overlaps_them_is_left_alone() -> N
     assert not slopes[:, :4].any()
 
 
-def test_of_boxes_that_share_a_task_the_last_has_it_and_difficult_ones_do_not() -> None:
+def test_of_boxes_with_one_prediction_the_last_has_it_and_difficult_ones_do_not() -> None:
     first, last = (0, *BOX), (3, *(edge + 0.02 for edge in BOX))
     output, loss = random_output(0, 1), replace(LOSS, overlap=1.0)
     only = loss(output, table([last]), LATE)
@@ -239,6 +239,11 @@ def test_one_class_has_no_loss_of_class_and_half_precision_is_computed_in_float3
     half = LOSS(output.bfloat16(), boxes, LATE)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, LOSS(output.bfloat16().float(), boxes, LATE))
+
+
+def test_no_value_is_looked_at_which_a_gpu_would_have_to_be_waited_for() -> None:
+    output, boxes = random_output(0, 2).to("meta"), random_boxes(0, 2, 3, CLASSES).to("meta")
+    assert replace(LOSS, anchors=ANCHORS.to("meta"))(output, boxes, 0).shape == ()
 
 
 def test_a_detector_learns_a_picture_by_heart() -> None:
