@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lottery.data import cache, download
-from lottery.data.boxes import SceneParts
+from lottery.data.boxes import Scenes
+from lottery.data.images import DATASETS, Dataset
 from lottery.data.scene_files import SceneSet, scene_folder
 from lottery.data.scenes import Classes, class_names
-from lottery.data.voc_scenes import read_voc
+from lottery.data.voc_scenes import Pictures, VocPictures, read_voc
+from lottery.detection.anchors import box_sizes, cluster_anchors
+from lottery.detection.objective import Detection
 from lottery.errors import DataError
 
 # fmt: off
@@ -21,29 +24,44 @@ VOC_CLASSES = (
 # fmt: on
 
 
+@DATASETS.register
 def voc(
     data_dir: Path,
     folder: str,
     size: int = 416,
     names: Sequence[str] | None = None,
     drop_broken: bool = False,
-) -> SceneParts:
-    """A folder of one's own in VOC layout; see `lottery.data.voc_scenes.read_voc`."""
-    return read_voc(folder, size, names, drop_broken=drop_broken, cache_dir=data_dir)
+    anchors: int = 5,
+) -> Dataset:
+    """A folder of one's own in VOC layout; see `lottery.data.voc_scenes.read_voc`.
+
+    A relative path is one in the data folder. anchors: how many sizes of box k-means is to find
+    among the training pictures', for the detector to start from; so for the other data sets here.
+    """
+    place = data_dir / Path(folder).expanduser()
+    found = read_voc(place, size, names, drop_broken=drop_broken, cache_dir=data_dir)
+    return _dataset(found, anchors)
 
 
-def voc2007(data_dir: Path, size: int = 416, drop_broken: bool = False) -> SceneParts:
+@DATASETS.register
+def voc2007(
+    data_dir: Path, size: int = 416, drop_broken: bool = False, anchors: int = 5
+) -> Dataset:
     """Pascal VOC 2007: 2,501 + 2,510 + 4,952 photographs of objects in 20 classes."""
-    return _pascal(data_dir, "2007", ("trainval", "test"), size, drop_broken)
+    return _dataset(_pascal(data_dir, "2007", ("trainval", "test"), size, drop_broken), anchors)
 
 
-def voc2012(data_dir: Path, size: int = 416, drop_broken: bool = False) -> SceneParts:
+@DATASETS.register
+def voc2012(
+    data_dir: Path, size: int = 416, drop_broken: bool = False, anchors: int = 5
+) -> Dataset:
     """Pascal VOC 2012: 5,717 photographs to train on and, as its test set has no public boxes,
     5,823 of its validation set to test on, in 20 classes.
     """
-    return _pascal(data_dir, "2012", ("trainval",), size, drop_broken)
+    return _dataset(_pascal(data_dir, "2012", ("trainval",), size, drop_broken), anchors)
 
 
+@DATASETS.register
 def digit_scenes(
     data_dir: Path,
     size: int = 160,
@@ -52,17 +70,35 @@ def digit_scenes(
     val: int = 1000,
     test: int = 2000,
     seed: int = 0,
-) -> SceneParts:
+    anchors: int = 5,
+) -> Dataset:
     """Synthetic pictures of MNIST's digits, all of them objects or only one ("one"), the others
     being distractors; composed when first asked for. See `lottery.data.scenes`.
     """
     folder = scene_folder(SceneSet(size, classes, train, val, test, seed), data_dir)
-    return read_voc(folder, size, class_names(classes), cache_dir=data_dir)
+    return _dataset(read_voc(folder, size, class_names(classes), cache_dir=data_dir), anchors)
+
+
+def _dataset(found: VocPictures, anchors: int) -> Dataset:
+    """What is read, to be learned with so many anchors."""
+    sizes = cluster_anchors(box_sizes(found.train.boxes), anchors)
+    objective = Detection(found.names, sizes)
+
+    def scenes(part: Pictures) -> Scenes:
+        return Scenes(part.images, part.boxes, objective)
+
+    return Dataset(
+        found.name,
+        scenes(found.train),
+        scenes(found.test),
+        classes=len(found.names),
+        val=None if found.val is None else scenes(found.val),
+    )
 
 
 def _pascal(
     data_dir: Path, year: str, image_sets: Sequence[str], size: int, drop_broken: bool
-) -> SceneParts:
+) -> VocPictures:
     """A year's challenge, downloaded by torchvision if it is not in the data folder."""
     folder = data_dir / f"VOC{year}"
     if not folder.is_dir():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lottery.data import cache, voc
-from lottery.data.boxes import SceneParts, Scenes, stack
+from lottery.data.boxes import stack
 from lottery.errors import ConfigError, DataError, in_a_line
 
 log = logging.getLogger("lottery")
@@ -25,6 +26,29 @@ VERSION = 1
 ADVICE = "drop_broken=true leaves these boxes, and pictures that cannot be used, out."
 
 
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Of one part of a data set."""
+
+    images: Tensor
+    """uint8 pixels, N×size×size×3."""
+    boxes: Tensor
+    """As the labels of `Scenes`, N×M×6."""
+
+
+@dataclass(frozen=True, eq=False)
+class VocPictures:
+    """A data set in VOC layout by its parts, and the names of its classes."""
+
+    name: str
+    train: Pictures
+    val: Pictures | None
+    """None where there is no part for it besides the test pictures."""
+    test: Pictures
+    names: tuple[str, ...]
+    """What class 0, 1, ... is called."""
+
+
 def read_voc(
     folder: str | Path,
     size: int,
@@ -32,7 +56,7 @@ def read_voc(
     *,
     drop_broken: bool = False,
     cache_dir: Path | None = None,
-) -> SceneParts:
+) -> VocPictures:
     """A data set in VOC layout, its pictures stretched to size × size pixels.
 
     Stretched and not letter-boxed, as by the first darknet: no pixel is spent on bars, boxes as
@@ -64,14 +88,9 @@ def read_voc(
     dropped = json.loads(about["dropped"])
     if dropped:
         log.warning("%s\nwhich are left out", voc.refusal(folder, dropped))
-    scenes = {part: Scenes(tensors[f"{part}.images"], tensors[f"{part}.boxes"]) for part in parts}
-    return SceneParts(
-        folder.name,
-        scenes["train"],
-        scenes.get("val"),
-        scenes["test"],
-        tuple(json.loads(about["names"])),
-    )
+    found = {part: Pictures(tensors[f"{part}.images"], tensors[f"{part}.boxes"]) for part in parts}
+    names = tuple(json.loads(about["names"]))
+    return VocPictures(folder.name, found["train"], found.get("val"), found["test"], names)
 
 
 Decoded = tuple[dict[str, Tensor], dict[str, str]]

@@ -37,14 +37,14 @@ def test_a_batch_is_the_images_as_input_with_their_boxes(index):
     assert images.shape == (2, 3, 2, 3)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal((images * 255).round(), whole.images[index].permute(0, 3, 1, 2).float())
-    assert torch.equal(boxes, whole.boxes[index])
+    assert torch.equal(boxes, whole.labels[index])
 
 
 def test_a_subset_keeps_order_and_pairs():
     some = scenes().subset(torch.tensor([3, 1]))
     assert len(some) == 2
     assert torch.equal(some.images, scenes().images[[3, 1]])
-    assert torch.equal(some.boxes, scenes().boxes[[3, 1]])
+    assert torch.equal(some.labels, scenes().labels[[3, 1]])
     assert some.to("cpu").device == torch.device("cpu")
 
 

@@ -13,8 +13,8 @@ from tests.data.photographs import photographs
 def test_a_folder_in_ones_home_is_read_and_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     photographs(tmp_path / "pets")
-    found = detection.voc(tmp_path / "data", "~/pets", size=8)
-    assert (found.name, found.names) == ("pets", ("cat", "dog"))
+    found = detection.voc(tmp_path / "data", "~/pets", size=8, anchors=1)
+    assert (found.name, found.train.objective.names) == ("pets", ("cat", "dog"))
     assert found.train.images.shape == (2, 8, 8, 3)
     assert [file.suffix for file in (tmp_path / "data").iterdir()] == [".safetensors"]
 
@@ -47,10 +47,10 @@ def downloads(monkeypatch) -> list[dict[str, str]]:
 )
 def test_pascal_is_downloaded_once(tmp_path, downloads, name, expected):
     for _ in range(2):
-        found = getattr(detection, name)(tmp_path, size=8)
+        found = getattr(detection, name)(tmp_path, size=8, anchors=1)
         assert downloads == expected
-        assert found.names == detection.VOC_CLASSES
-        assert found.train.boxes[1, :, 0].tolist() == [11, 7]  # dog, cat
+        assert found.train.objective.names == detection.VOC_CLASSES
+        assert found.train.labels[1, :, 0].tolist() == [11, 7]  # dog, cat
     assert sorted(path.name[:7] for path in tmp_path.iterdir()) == [name.upper()] * 2
 
 
@@ -70,10 +70,10 @@ def test_a_failed_download_leaves_nothing_and_tells_what_to_do(tmp_path, monkeyp
 @pytest.mark.parametrize(("classes", "names"), [("ten", "0123456789"), ("one", "5")])
 def test_digit_scenes_are_composed_and_read(tmp_path, monkeypatch, classes, names):
     monkeypatch.setattr(scene_files.sources, "arrays", lambda *_: mnist_arrays())
-    found = detection.digit_scenes(tmp_path, 64, classes, train=4, val=2, test=3)
-    assert found.names == tuple(names)
+    found = detection.digit_scenes(tmp_path, 64, classes, train=4, val=2, test=3, anchors=2)
+    assert found.train.objective.names == tuple(names)
     assert (len(found.train), len(found.val), len(found.test)) == (4, 2, 3)
     assert found.train.images.shape == (4, 64, 64, 3)
-    assert found.train.boxes[..., 0].max() <= len(names) - 1
-    again = detection.digit_scenes(tmp_path, 64, classes, train=4, val=2, test=3)
+    assert found.train.labels[..., 0].max() <= len(names) - 1
+    again = detection.digit_scenes(tmp_path, 64, classes, train=4, val=2, test=3, anchors=2)
     assert again.train.images.equal(found.train.images)

@@ -17,7 +17,7 @@ from tests.data.photographs import add_picture, annotation, photographs, set_lis
 def test_pixels_counted_from_one_become_fractions(tmp_path):
     found = read_voc(photographs(tmp_path / "pets"), 4)
     assert (found.name, found.names) == ("pets", ("cat", "dog"))
-    assert (len(found.train), len(found.val), len(found.test)) == (2, 1, 2)
+    assert (len(found.train.images), len(found.val.images), len(found.test.images)) == (2, 1, 2)
     cat, padding = [0, 0, 0, 0.5, 1, 0], [-1, 0, 0, 0, 0, 0]
     assert found.train.boxes.tolist() == [
         [cat, padding],
@@ -143,7 +143,7 @@ def test_without_a_test_list_the_validation_pictures_are_for_test(tmp_path):
     set_lists(folder, train="abc", val="de")
     found = read_voc(folder, 4, cache_dir=tmp_path)
     assert found.val is None
-    assert len(found.test) == 2
+    assert len(found.test.images) == 2
 
 
 def test_a_size_that_is_none_is_refused(tmp_path):
