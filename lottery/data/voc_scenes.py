@@ -135,7 +135,7 @@ def _decode(
         for picture in voc.pictures(folder, listed, names):
             problems += picture.problems
             if picture.image is not None:
-                images[part].append(_pixels(picture.image, size))
+                images[part].append(pixels(picture.image, size))
                 found[part].append(
                     [(each.name, [*box, each.difficult]) for each, box in picture.boxes]
                 )
@@ -155,7 +155,7 @@ def _decode(
     return tensors, {"names": json.dumps(list(names)), "dropped": json.dumps(problems)}
 
 
-def _pixels(image: Image.Image, size: int) -> Tensor:
+def pixels(image: Image.Image, size: int) -> Tensor:
     """uint8, size × size × 3; bilinear over all the pixels that fall together."""
     if image.size != (size, size):
         image = image.resize((size, size), Image.Resampling.BILINEAR)
