@@ -1,5 +1,6 @@
 """Data sets for detectors by name: folder in VOC layout, VOC itself, and digit scenes."""
 
+import inspect
 import os
 import tempfile
 from collections.abc import Sequence
@@ -7,13 +8,15 @@ from pathlib import Path
 
 from lottery.data import cache, download
 from lottery.data.boxes import Scenes
-from lottery.data.images import DATASETS, Dataset
+from lottery.data.images import DATASETS, Dataset, load
 from lottery.data.scene_files import SceneSet, scene_folder
 from lottery.data.scenes import Classes, class_names
+from lottery.data.voc import check_voc
 from lottery.data.voc_scenes import Pictures, VocPictures, read_voc
 from lottery.detection.anchors import box_sizes, cluster_anchors
 from lottery.detection.objective import Detection
-from lottery.errors import DataError
+from lottery.errors import ConfigError, DataError
+from lottery.registry import parse_spec
 
 # fmt: off
 VOC_CLASSES = (
@@ -77,6 +80,34 @@ def digit_scenes(
     """
     folder = scene_folder(SceneSet(size, classes, train, val, test, seed), data_dir)
     return _dataset(read_voc(folder, size, class_names(classes), cache_dir=data_dir), anchors)
+
+
+def problems(spec: str, data_dir: Path) -> list[str]:
+    """All that is wrong with a data set, each with its file and value; nothing if it is sound.
+
+    Of one in VOC layout everything is listed at once, what `drop_broken` would leave out too; of
+    any other, why it cannot be loaded.
+    """
+    name, args, options = parse_spec(spec, "data")
+    function = DATASETS.resolve(name)
+    try:
+        if function not in (voc, voc2007, voc2012, digit_scenes):
+            load(spec, data_dir)
+            return []
+        given = inspect.signature(function).bind(data_dir, *args, **options).arguments
+        if function is voc:
+            return check_voc(data_dir / Path(given["folder"]).expanduser(), given.get("names"))
+        if function is not digit_scenes:
+            folder = data_dir / {voc2007: "VOC2007", voc2012: "VOC2012"}[function]
+            return check_voc(folder, VOC_CLASSES)
+        scenes = SceneSet(
+            **{key: given[key] for key in given if key not in ("data_dir", "anchors")}
+        )
+        return check_voc(scene_folder(scenes, data_dir), class_names(scenes.classes))
+    except DataError as error:
+        return str(error).splitlines()
+    except TypeError as error:
+        raise ConfigError("data", spec, f"{name} with its options ({error})") from error
 
 
 def _dataset(found: VocPictures, anchors: int) -> Dataset:

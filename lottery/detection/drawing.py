@@ -38,12 +38,12 @@ def draw(image: Tensor, found: Tensor, names: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def panel(model: nn.Module, examples: Examples, objective: Detection, count: int = 4) -> Tensor:
-    """What a detector, in eval mode, finds in the first few pictures: uint8, (3, height, width).
+def panel(model: nn.Module, examples: Examples, objective: Detection) -> Tensor:
+    """What a detector, in eval mode, finds in a few pictures: uint8, (3, height, width).
 
     Small pictures are enlarged, so that what is written in them can be read.
     """
-    inputs, _ = examples.batch(slice(0, count))
+    inputs, _ = examples.batch(slice(None))
     found = detections(model(inputs), objective.anchors, SURE)
     shown = F.interpolate(inputs, scale_factor=max(1, round(320 / min(inputs.shape[2:]))))
     pictures = (shown * 255).round().to(torch.uint8)
