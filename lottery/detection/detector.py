@@ -28,9 +28,9 @@ class Detector:
 
     @torch.no_grad()
     def find(self, picture: Image.Image, threshold: float = SURE) -> Tensor:
-        """What is in a picture of any size: (n, 6), rows (class, x0, y0, x1, y1, score), best first.
+        """What is in a picture: (n, 6), rows (class, x0, y0, x1, y1, score), best first.
 
-        The picture is stretched to the detector's size; corners are fractions of width and height.
+        A picture of any size is stretched to the detector's; corners are fractions of both sides.
         """
         image = as_input(pixels(picture.convert("RGB"), self.size).unsqueeze(0))
         found = detections(self.model(image), self.objective.anchors, threshold)[0]

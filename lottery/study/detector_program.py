@@ -16,7 +16,7 @@ from lottery.study.command_line import parse_study
 from lottery.study.config import StudyConfig
 from lottery.study.detectors import measure_detectors
 from lottery.study.grid import cells
-from lottery.study.program import Program, console, heading, show_place
+from lottery.study.program import Program, console, of_variant, show_place
 from lottery.study.run import StudyResult
 from lottery.study.store import StudyStore
 
@@ -104,7 +104,7 @@ def show_detectors(config: StudyConfig, table: pd.DataFrame) -> None:
         for init in config.inits:
             rows = whole[(whole["variant"] == variant) & (whole["init"] == init)]
             if not rows.empty:
-                console.print(_table(f"{heading(variant)}{init}", rows))
+                console.print(_table(f"{of_variant(variant)}{init}", rows))
 
 
 def _table(title: str, rows: pd.DataFrame) -> Table:

@@ -134,7 +134,7 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
     console.print(
         f"{len(config.inits)} schemes: {', '.join(config.inits)}; seeds {config.seeds}\n"
         + "".join(
-            f"{heading(name)}levels 0 to {config.levels}, {steps:,} steps and "
+            f"{of_variant(name)}levels 0 to {config.levels}, {steps:,} steps and "
             f"{plan.evaluations_per_level[name]} evaluations each\n"
             for name, steps in plan.steps_per_level.items()
         )
@@ -155,7 +155,7 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         same_n = tickets["n"].nunique() == 1
         seeds = f"n = {tickets['n'].iloc[0]} seeds" if same_n else "(n) seeds"
         table = Table(
-            title=f"{heading(variant)}Test accuracy of tickets in %, mean ± half the 95 % "
+            title=f"{of_variant(variant)}Test accuracy of tickets in %, mean ± half the 95 % "
             f"interval over {seeds}",
             title_justify="left",
         )
@@ -193,7 +193,7 @@ def _sizes(levels: pd.DataFrame, variant: str) -> pd.DataFrame:
     return sizes.groupby("level")[columns].mean().rename(columns={"macs": "MACs"})
 
 
-def heading(variant: str) -> str:
+def of_variant(variant: str) -> str:
     """How a variant is named before what is said of it."""
     return "" if variant == BASE else f"{variant}: "
 

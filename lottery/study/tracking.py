@@ -17,7 +17,6 @@ from lottery.study.records import Row
 from lottery.tickets.level import Level, Start
 from lottery.training.level import Evaluation
 
-
 SHOWN = 4
 """Validation pictures in which detections are drawn."""
 
