@@ -13,6 +13,7 @@ from lottery.data.images import Dataset
 from lottery.detection import Detection
 from lottery.pruning.schedule import PruneConfig
 from lottery.study import StudyConfig
+from lottery.tickets.imp import RewindConfig
 from lottery.training.config import TrainConfig
 
 NAMES = ("red", "green")
@@ -40,7 +41,7 @@ def squares(data_dir: Path, train: int = 80, val: int = 10, test: int = 12) -> D
 
 
 def config(**settings: Any) -> StudyConfig:
-    """One seed, one scheme, levels 0 and 1 of 60 steps; a quarter of all filters go."""
+    """One seed, one scheme, level 0 of 200 steps and 1 of 40; a quarter of all filters go."""
     defaults: dict[str, Any] = {
         "name": "squares",
         "model": MODEL,
@@ -48,7 +49,8 @@ def config(**settings: Any) -> StudyConfig:
         "inits": ["kaiming_normal"],
         "seeds": [0],
         "levels": 1,
-        "train": TrainConfig(duration="60it", batch_size=10, eval_every="60it", lr=3e-3),
+        "train": TrainConfig(duration="200it", batch_size=20, eval_every="200it", lr=5e-3),
         "prune": PruneConfig(criterion="l2", conv_rate=0.25, scope="global"),
+        "rewind": RewindConfig(mode="learning_rate", to="160it"),
     }
     return StudyConfig(**{**defaults, **settings})

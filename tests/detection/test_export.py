@@ -90,7 +90,7 @@ def test_a_file_that_is_not_there_or_no_safetensors_is_refused(tmp_path):
 
 def test_a_network_of_ones_own_is_not_saved_as_it_could_not_be_read(detector, tmp_path):
     own = Detector(detector.model, "tests.tiny:conv_net", detector.objective, 64)
-    with pytest.raises(ConfigError, match="model is 'tests.tiny:conv_net'; allowed: cifar_quick"):
+    with pytest.raises(ConfigError, match=r"model is 'tests.tiny:conv_net'"):
         save(own, tmp_path / "detector.safetensors")
     assert not list(tmp_path.iterdir())
 

@@ -47,7 +47,7 @@ def test_the_smaller_network_is_as_precise_as_the_masked_one(ran):
         assert whole.loc[level, "ap_area"] == pytest.approx(levels.loc[level, "test_accuracy"])
         assert whole.loc[level, "parameters"] == levels.loc[level, "parameters"]
         assert whole.loc[level, "macs"] == levels.loc[level, "macs"]
-    assert whole.loc[0, "ap_area"] > 0.3, "nothing was learnt, so nothing was tested"
+    assert whole.loc[0, "ap_area"] > 0.2, "nothing was learnt, so nothing was tested"
     assert whole.loc[1, "parameters"] < 0.8 * whole.loc[0, "parameters"]
     assert whole.loc[1, "bytes"] < 0.8 * whole.loc[0, "bytes"]
     assert (whole["latency_low"] <= whole["latency_ms"]).all()
@@ -165,7 +165,7 @@ def test_detections_are_drawn_in_tensorboard_at_each_level(ran):
     (folder,) = (ran[0] / "squares" / "tensorboard").iterdir()
     found = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
     drawn = found.Images("detections")
-    assert [event.step for event in drawn] == [60, 120]
+    assert [event.step for event in drawn] == [200, 240]
     assert drawn[0].width > 2 * 320, "small pictures are too small to read"
 
 
