@@ -41,7 +41,7 @@ def squares(data_dir: Path, train: int = 80, val: int = 10, test: int = 12) -> D
 
 
 def config(**settings: Any) -> StudyConfig:
-    """One seed, one scheme, level 0 of 200 steps and 1 of 40; a quarter of all filters go."""
+    """One seed, one scheme, level 0 of 300 steps and 1 of 40; a quarter of all filters go."""
     defaults: dict[str, Any] = {
         "name": "squares",
         "model": MODEL,
@@ -49,8 +49,8 @@ def config(**settings: Any) -> StudyConfig:
         "inits": ["kaiming_normal"],
         "seeds": [0],
         "levels": 1,
-        "train": TrainConfig(duration="200it", batch_size=20, eval_every="200it", lr=5e-3),
+        "train": TrainConfig(duration="300it", batch_size=20, eval_every="300it", lr=5e-3),
         "prune": PruneConfig(criterion="l2", conv_rate=0.25, scope="global"),
-        "rewind": RewindConfig(mode="learning_rate", to="160it"),
+        "rewind": RewindConfig(mode="learning_rate", to="260it"),
     }
     return StudyConfig(**{**defaults, **settings})
