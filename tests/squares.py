@@ -21,7 +21,7 @@ SIDE, EDGE = 32, 12
 MODEL = "tiny_yolo_v2(width=0.125, classes=2, anchors=1, stride=16, bn_momentum=0.1)"
 
 
-def squares(data_dir: Path, train: int = 80, val: int = 10, test: int = 12) -> Dataset:
+def squares(data_dir: Path, train: int = 240, val: int = 10, test: int = 12) -> Dataset:
     """One square on each dark picture: red, or green; every fifth is difficult."""
     stream = torch.Generator().manual_seed(1)
     objective = Detection(NAMES, torch.tensor([[EDGE / SIDE, EDGE / SIDE]]))
@@ -41,7 +41,7 @@ def squares(data_dir: Path, train: int = 80, val: int = 10, test: int = 12) -> D
 
 
 def config(**settings: Any) -> StudyConfig:
-    """One seed, one scheme, level 0 of 300 steps and 1 of 40; a quarter of all filters go."""
+    """One seed, one scheme, level 0 of 300 steps and 1 of 100; a quarter of all filters go."""
     defaults: dict[str, Any] = {
         "name": "squares",
         "model": MODEL,
@@ -49,8 +49,10 @@ def config(**settings: Any) -> StudyConfig:
         "inits": ["kaiming_normal"],
         "seeds": [0],
         "levels": 1,
-        "train": TrainConfig(duration="300it", batch_size=20, eval_every="300it", lr=5e-3),
+        "train": TrainConfig(
+            duration="300it", batch_size=20, eval_every="300it", lr=3e-3, lr_schedule="cosine"
+        ),
         "prune": PruneConfig(criterion="l2", conv_rate=0.25, scope="global"),
-        "rewind": RewindConfig(mode="learning_rate", to="260it"),
+        "rewind": RewindConfig(mode="learning_rate", to="200it"),
     }
     return StudyConfig(**{**defaults, **settings})
