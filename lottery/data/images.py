@@ -28,19 +28,24 @@ class Examples:
     """uint8 pixels, N×H×W or N×H×W×C; or any float tensor N×..., which is used as it is."""
     labels: Tensor
     """int64 class indices, N."""
+    objective: Objective = CLASSIFICATION
+    """What a network learns from them: to tell their classes."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or train on nonsense, much later."""
         images, labels = self.images, self.labels
-        if labels.dtype != torch.int64 or labels.dim() != 1:
-            raise DataError(f"labels are {_form(labels)}; needed: one dimension of int64")
+        self._check_labels()
         if images.dtype == torch.uint8:
             if images.dim() not in (3, 4):
-                raise DataError(f"images are {_form(images)}; uint8 needs N×H×W or N×H×W×C")
+                raise DataError(f"images are {form(images)}; uint8 needs N×H×W or N×H×W×C")
         elif not images.is_floating_point():
-            raise DataError(f"images are {_form(images)}; needed: uint8 or a float type")
+            raise DataError(f"images are {form(images)}; needed: uint8 or a float type")
         if images.dim() == 0 or len(images) != len(labels):
-            raise DataError(f"images are {_form(images)} but there are {len(labels)} labels")
+            raise DataError(f"images are {form(images)} but there are {len(labels)} labels")
+
+    def _check_labels(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
+            raise DataError(f"labels are {form(self.labels)}; needed: one dimension of int64")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -61,11 +66,6 @@ class Examples:
     def device(self) -> torch.device:
         """Where the examples are."""
         return self.labels.device
-
-    @property
-    def objective(self) -> Objective:
-        """What a network learns from them: to tell their classes."""
-        return CLASSIFICATION
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on `device`."""
@@ -247,5 +247,6 @@ def _hashes(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _form(tensor: Tensor) -> str:
+def form(tensor: Tensor) -> str:
+    """Type and shape, for messages."""
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

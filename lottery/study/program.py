@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -84,33 +84,43 @@ class Program:
         sys.path.append(str(Path.cwd()))  # where module:function of one's own may lie
         try:
             arguments, config = parse_study(self.make_parser(), argv, self.configs, self.families)
-            place = {
-                "results_dir": arguments.results_dir,
-                "data_dir": arguments.data_dir,
-                "workers": arguments.workers,
-                "device": arguments.device,
-            }
-            if arguments.dry_run:
-                show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
-                return 0
-            where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
-            result = run_study(config, fresh=arguments.fresh, **place, **where)
+            return self.run(arguments, config)
         except UsageError as error:
-            return self._complain(str(error), 2)
+            return self.complain(str(error), 2)
         except LotteryError as error:
-            return self._complain(str(error), 1)
+            return self.complain(str(error), 1)
         except OSError as error:
-            return self._complain(f"{type(error).__name__}: {error}", 1)
+            return self.complain(f"{type(error).__name__}: {error}", 1)
         except KeyboardInterrupt:
             command = shlex.join(["python", sys.argv[0], *(a for a in argv if a != "--fresh")])
-            return self._complain(f"interrupted; to go on from here: {command}", 130)
-        show_result(config, result)
+            return self.complain(f"interrupted; to go on from here: {command}", 130)
+
+    def run(self, arguments: Namespace, config: StudyConfig) -> int:
+        """Do what is asked for; the exit status, if nothing is raised."""
+        place = {
+            "results_dir": arguments.results_dir,
+            "data_dir": arguments.data_dir,
+            "workers": arguments.workers,
+            "device": arguments.device,
+        }
+        if arguments.dry_run:
+            show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
+            return 0
+        where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
+        result = run_study(config, fresh=arguments.fresh, **place, **where)
+        self.finish(arguments, config, result)
         if not result.failures:
             return 0
         failed = plural(len(result.failures), "cell")
-        return self._complain(f"{failed} failed as said above; the same command tries again", 1)
+        return self.complain(f"{failed} failed as said above; the same command tries again", 1)
 
-    def _complain(self, message: str, status: int) -> int:
+    def finish(self, arguments: Namespace, config: StudyConfig, result: StudyResult) -> None:
+        """Show what came out of a run."""
+        show_result(config, result)
+        show_place(config, result)
+
+    def complain(self, message: str, status: int) -> int:
+        """Say it on standard error; the status."""
         print(f"{self.name}: {message}", file=sys.stderr)
         return status
 
@@ -132,7 +142,7 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
     _say(
         f"{plural(len(config.inits), 'scheme')}: {', '.join(config.inits)}; seeds {config.seeds}\n"
         + "".join(
-            f"{_heading(name)}levels 0 to {config.levels}, {plural(steps, 'step')} and "
+            f"{of_variant(name)}levels 0 to {config.levels}, {plural(steps, 'step')} and "
             f"{plural(plan.evaluations_per_level[name], 'evaluation')} each\n"
             for name, steps in plan.steps_per_level.items()
         )
@@ -142,7 +152,7 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
 
 
 def show_result(config: StudyConfig, result: StudyResult) -> None:
-    """Test accuracy of the tickets by scheme and what is left, and where everything is."""
+    """Test accuracy of the tickets by scheme and what is left."""
     for variant in config.variant_names if len(result.levels) else ():
         means = summary(result.levels[result.levels["variant"] == variant])
         tickets = means[means["branch"] == "ticket"]
@@ -153,7 +163,7 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         seeds = f"n = {n} seeds" if same_n else "(n) seeds"
         interval = f"mean ± half the 95 % interval over {seeds}"
         told = "n = 1 seed" if same_n and n == 1 else interval
-        _say(f"{_heading(variant)}Test accuracy of tickets in %, {told}")
+        _say(f"{of_variant(variant)}Test accuracy of tickets in %, {told}")
         table = Table()
         sizes = _sizes(result.levels, variant)
         left = ["weights\nremaining"] if sizes.empty else ["parameters\nleft", *sizes.columns]
@@ -165,6 +175,10 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
             size = [] if sizes.empty else [f"{mean:,.0f}" for mean in sizes.loc[level]]
             table.add_row(f"{rows['weights_remaining'].mean():.2%}", *size, *cells)
         console.print(table)
+
+
+def show_place(config: StudyConfig, result: StudyResult) -> None:
+    """Where everything is, and what to do next."""
     folder = shlex.quote(str(result.folder))
     study = shlex.quote(config.name)
     text = f"{plural(result.computed, 'cell')} computed now. "
@@ -194,7 +208,8 @@ def _sizes(levels: pd.DataFrame, variant: str) -> pd.DataFrame:
     return sizes.groupby("level")[columns].mean().rename(columns={"macs": "MACs"})
 
 
-def _heading(variant: str) -> str:
+def of_variant(variant: str) -> str:
+    """How a variant is named before what is said of it."""
     return "" if variant == BASE else f"{variant}: "
 
 

@@ -91,6 +91,7 @@ class LevelTrainer:
             seed=self.seed if self.order_seed is None else self.order_seed,
             level=level if self.config.data_order == "fresh" else 0,
             augmentation=self.config.augmentation,
+            sizes=self.config.sizes,
         )
 
     @property
