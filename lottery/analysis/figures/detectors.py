@@ -66,12 +66,13 @@ def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) 
             pruned = of_class[(of_class["variant"] == variant) & (of_class["level"] > 0)]
             _curve(ax, pruned, look, variant_name(variant))
         ax.set_title(name, loc="left")
-        ax.tick_params(labelbottom=number + columns >= len(names))
+        lowest = number + columns >= len(names)
+        ax.tick_params(labelbottom=lowest)
+        ax.set_xlabel("Recall (%)" if lowest else "")
     for ax in panels[len(names) :]:
         ax.remove()
     axes[0, 0].set_xlim(-2, 102)
     axes[0, 0].set_ylim(-2, 102)
-    figure.supxlabel("Recall (%)", fontsize=8)
     figure.supylabel("Precision (%)", fontsize=8)
     add_legend(figure, panels[: len(names)])
     return figure
@@ -131,7 +132,7 @@ def detections(
         "level",
     )
     classes = sorted(set(found["class"]))
-    colors = {name: look.color for name, look in scheme_looks(classes).items()}
+    looks = scheme_looks(classes)
     images = {number: imread(pictures[number]) for number in numbers}
     for line, (title, band) in zip(axes, bands, strict=True):
         line[0].set_ylabel(title, fontsize=7)
@@ -142,8 +143,11 @@ def detections(
             ax.grid(visible=False)
             ax.set_xticks([])
             ax.set_yticks([])
-            _draw(ax, band[band["picture"] == number], colors)
-    handles = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+            _draw(ax, band[band["picture"] == number], looks)
+    handles = [
+        Line2D([], [], color=look.color, linestyle=look.linestyle, label=name)
+        for name, look in looks.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(10, len(handles)))
     return figure
 
@@ -170,12 +174,14 @@ def _band(name: str, variant: str, level: int, levels: pd.DataFrame, found: pd.D
     return f"{name}{size}\naccuracy {100 * row['test_accuracy']:.1f} %"
 
 
-def _draw(ax: Axes, boxes: pd.DataFrame, colors: Mapping[str, str]) -> None:
+def _draw(ax: Axes, boxes: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """Rectangles with class and score; where there are many, with the score alone."""
     for row in boxes.sort_values("score").to_dict("records"):
-        color = colors[row["class"]]
+        color, _, linestyle = looks[row["class"]]
         corner, size = (row["x0"], row["y0"]), (row["x1"] - row["x0"], row["y1"] - row["y0"])
-        ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=color, linewidth=1))
+        ax.add_patch(
+            Rectangle(corner, *size, fill=False, edgecolor=color, linestyle=linestyle, linewidth=1)
+        )
         score = "" if np.isnan(row["score"]) else f"{row['score']:.2f}".removeprefix("0")
         text = f"{row['class']} {score}".strip() if len(boxes) <= _FEW else score
         if text:

@@ -24,13 +24,19 @@ def protocol(study: Study) -> str:
     share = (
         "the same share of every class" if config.get("stratified") else "without regard to class"
     )
+    held_out = (
+        f"{config['validation']:,} training images held out for validation, {share}, drawn by the "
+        "seed"
+    )
+    if study.detectors is not None:
+        held_out = "validation pictures are those of the data set, the same for every seed"
     rows = [
         ["Network", f"`{config['model']}`"],
         [
             "Data",
-            f"`{config['data']}`, pixels in [0, 1]; {config['validation']:,} training images held "
-            f"out for validation, {share}, drawn by the seed; test accuracy decides nothing",
+            f"`{config['data']}`, pixels in [0, 1]; {held_out}; test accuracy decides nothing",
         ],
+        *_detecting(study),
         [
             "Seeds",
             f"{_ranges(seeds)} (n = {len(seeds)}); schemes under one seed share the data split "
@@ -50,6 +56,7 @@ def protocol(study: Study) -> str:
         ],
         ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
         *_in_training(prune),
+        *_stopping(prune),
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -94,6 +101,39 @@ def _in_training(prune: dict[str, Any]) -> list[list[str]]:
     return [] if during == "none" else [["In training", f"`{during}`"]]
 
 
+def _detecting(study: Study) -> list[list[str]]:
+    """What detectors are trained for and judged by, and whose unpruned networks these are."""
+    if study.detectors is None:
+        return []
+    names = [name for name in dict.fromkeys(study.detectors["class"]) if name != "all"]
+    rows = [
+        [
+            "Objective",
+            f"region loss of YOLOv2 for the class{'es' * (len(names) > 1)} "
+            f"{listed(names)}; anchors by k-means on the boxes of training pictures; success is "
+            "mean average precision (mean AP) at an IoU of 0.5 by the area rule",
+        ]
+    ]
+    if start := study.config.get("start"):
+        text = (
+            f"level 0 of each scheme and seed is that of the study `{start}`, whose `study.yaml` "
+            "has the settings of its training"
+        )
+        rows.append(["Unpruned networks", text])
+    return rows
+
+
+def _stopping(prune: dict[str, Any]) -> list[list[str]]:
+    """A row for the rule by which tickets end early, if there is one."""
+    if not prune.get("stop"):
+        return []
+    text = (
+        "after the first level whose validation accuracy lies more than "
+        f"{100 * prune['stop']:g} points below that of level 0"
+    )
+    return [["A ticket ends", text]]
+
+
 def _pruning(prune: dict[str, Any], kinds: set[str], left: str) -> str:
     """left: what `Study.left` says is counted."""
     filters = left == PARAMETERS
@@ -134,6 +174,10 @@ RESCALED = {
 
 
 def _rewinding(rewind: dict[str, Any]) -> str:
+    if rewind["mode"] == "learning_rate":
+        return (
+            f"weights are kept, the learning rate goes back to that after {_length(rewind['to'])}"
+        )
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
     step = rewind["to"]
