@@ -21,7 +21,7 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
     """Measured tickets, a row per level, with what each saves.
 
     levels, detectors: tables of one study. Columns are those of `sizes` and MEASURED, and
-    bytes_removed (a share), speed_up and fewer_macs (how many times faster the network is and how
+    bytes_removed and latency_removed (shares), speed_up and fewer_macs (how many times faster the network is and how
     many times fewer multiply-accumulates it has), ap_change (ap_area less that of the unpruned).
     """
     whole = detectors.loc[detectors["class"] == ALL, ["cell", *PAIR, "level", *MEASURED]]
@@ -34,6 +34,7 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
         found[column] = table[column].astype("float64"), table.pop("unpruned").astype("float64")
     return table.assign(
         bytes_removed=1 - found["bytes"][0] / found["bytes"][1],
+        latency_removed=1 - found["latency_ms"][0] / found["latency_ms"][1],
         speed_up=found["latency_ms"][1] / found["latency_ms"][0],
         fewer_macs=found["macs"][1] / found["macs"][0],
         ap_change=found["ap_area"][0] - found["ap_area"][1],

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from lottery.analysis.detectors import networks
 from lottery.analysis.figures.filters import ways
+from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.frames import settings
 from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.constrained import constrained
 from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
 from lottery.analysis.report.filters import CHANCE, references
-from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, mean, saved, text, where
+from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, saved, text, where
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 
@@ -18,6 +19,7 @@ QUESTION = (
     "operations, and how far can one go before mean AP falls?**"
 )
 _SHARES = {"parameters_removed": "parameters", "bytes_removed": "bytes", "macs_removed": "MACs"}
+_SAVED = _SHARES | {"latency_removed": "latency"}
 
 
 def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
@@ -129,15 +131,15 @@ def _memory(own: Saved, sources: Sources) -> str:
 
 
 def _operations(own: Saved, sources: Sources) -> str:
-    return " ".join(_best(own, column, sources) for column in ("macs_removed", "speed_up"))
+    return " ".join(_best(own, column, sources) for column in ("macs_removed", "latency_removed"))
 
 
 def _best(own: Saved, column: str, sources: Sources) -> str:
     """The variant that saves most, and how many others are not shown to save less."""
     found = {variant: own.source(variant, column) for variant in own.variants}
-    best = max(found, key=lambda variant: mean(found[variant], column))
+    best = max(found, key=lambda variant: found[variant].interval().mean)
     most = text(found[best], column, sources)
-    what = "Least latency" if column == "speed_up" else f"Most {_SHARES[column]} removed"
+    what = f"Most {_SAVED[column]} saved"
     others = [variant for variant in own.variants if variant != best]
     if not others:
         return f"{what}: {most}."
@@ -151,7 +153,8 @@ def _best(own: Saved, column: str, sources: Sources) -> str:
     elif len(alike) == len(others):
         tail = "no other variant is told apart from it at this n"
     else:
-        tail = f"not told apart from it: {listed(alike)}"
+        less = [f"`{other}`" for other in others if f"`{other}`" not in alike]
+        tail = f"shown to save less at this n: {listed(less)}"
     return f"{what}: `{best}`, {most} ({tail})."
 
 

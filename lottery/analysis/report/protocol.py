@@ -73,6 +73,15 @@ def protocol(study: Study) -> str:
     return table(["", "Setting"], rows)
 
 
+AUGMENTED = {
+    "none": "",
+    "flip_shift": ", images mirrored and moved at random",
+    "jitter": ", images and boxes cropped, stretched and recoloured at random",
+    "jitter_flip": ", images and boxes cropped, stretched, mirrored and recoloured at random",
+}
+"""What `train.augmentation` does."""
+
+
 def _training(train: dict[str, Any], study: Study) -> str:
     steps = sorted(set(study.levels["steps"]))
     counted = f"{listed(f'{n:,}' for n in steps)} steps of {train['batch_size']} images"
@@ -88,8 +97,9 @@ def _training(train: dict[str, Any], study: Study) -> str:
         text += f", {train['lr_schedule']} schedule"
     if train.get("warmup", "0it") != "0it":
         text += f", warm-up over {_length(train['warmup'])}"
-    if train.get("augmentation", "none") != "none":
-        text += ", images mirrored and moved at random"
+    text += AUGMENTED[train.get("augmentation", "none")]
+    if train.get("sizes"):
+        text += f", images resized to {_ranges(train['sizes'])} pixels by turns"
     if train.get("precision", "float32") != "float32":
         text += f", in {train['precision']}"
     return text

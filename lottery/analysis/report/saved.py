@@ -78,13 +78,6 @@ def ratio(interval: Interval) -> str:
     return f"{number(mean)}×" + ("" if np.isnan(low) else f" ({between(low, high)})")
 
 
-def mean(source: Source, column: str) -> float:
-    """Of ratios the geometric one."""
-    if column in RATIOS:
-        return geometric_interval(value for _, value in source.values).mean
-    return source.interval().mean
-
-
 def text(source: Source, column: str, sources: Sources) -> str:
     """The mean with its interval as a link: a ratio, or per cent."""
     if column in RATIOS:
