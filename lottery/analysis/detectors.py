@@ -21,8 +21,9 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
     """Measured tickets, a row per level, with what each saves.
 
     levels, detectors: tables of one study. Columns are those of `sizes` and MEASURED, and
-    bytes_removed and latency_removed (shares), speed_up and fewer_macs (how many times faster the network is and how
-    many times fewer multiply-accumulates it has), ap_change (ap_area less that of the unpruned).
+    bytes_removed and latency_removed (shares), speed_up and fewer_macs (how many times faster the
+    network is, and how many times fewer multiply-accumulates it has), ap_change (ap_area less that
+    of the unpruned).
     """
     whole = detectors.loc[detectors["class"] == ALL, ["cell", *PAIR, "level", *MEASURED]]
     table = sizes(levels).merge(

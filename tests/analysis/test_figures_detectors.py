@@ -78,7 +78,7 @@ def test_boxes_are_drawn_on_the_same_pictures_before_and_after(results):
     truth, unpruned, pruned = np.reshape(figure.axes, (3, 4))
     assert truth[0].get_ylabel() == "ground truth"
     assert unpruned[0].get_ylabel() == "unpruned\naccuracy 80.0 %"
-    assert pruned[0].get_ylabel() == "l2 hard\nparameters −75 %, MACs −37 %\naccuracy 79.0 %"
+    assert pruned[0].get_ylabel() == "l2 hard\nparameters −75 %, MACs −38 %\naccuracy 79.0 %"
     for band, score in ((truth, ""), (unpruned, " .90"), (pruned, " .50")):
         for ax in band:  # the box of score 0.01 is not drawn
             assert [text.get_text() for text in ax.texts] == [f"{k}{score}" for k in "012"]

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from lottery.analysis.detectors import ALLOWED, furthest
@@ -144,10 +143,7 @@ def detections(
             ax.set_xticks([])
             ax.set_yticks([])
             _draw(ax, band[band["picture"] == number], looks)
-    handles = [
-        Line2D([], [], color=look.color, linestyle=look.linestyle, label=name)
-        for name, look in looks.items()
-    ]
+    handles = [_box((0, 0), (1, 1), look, name) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(10, len(handles)))
     return figure
 
@@ -174,14 +170,21 @@ def _band(name: str, variant: str, level: int, levels: pd.DataFrame, found: pd.D
     return f"{name}{size}\naccuracy {100 * row['test_accuracy']:.1f} %"
 
 
+def _box(
+    corner: tuple[float, float], size: tuple[float, float], look: Look, label: str = ""
+) -> Rectangle:
+    color, _, linestyle = look
+    return Rectangle(
+        corner, *size, fill=False, edgecolor=color, linestyle=linestyle, linewidth=1, label=label
+    )
+
+
 def _draw(ax: Axes, boxes: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """Rectangles with class and score; where there are many, with the score alone."""
     for row in boxes.sort_values("score").to_dict("records"):
-        color, _, linestyle = looks[row["class"]]
+        look = looks[row["class"]]
         corner, size = (row["x0"], row["y0"]), (row["x1"] - row["x0"], row["y1"] - row["y0"])
-        ax.add_patch(
-            Rectangle(corner, *size, fill=False, edgecolor=color, linestyle=linestyle, linewidth=1)
-        )
+        ax.add_patch(_box(corner, size, look))
         score = "" if np.isnan(row["score"]) else f"{row['score']:.2f}".removeprefix("0")
         text = f"{row['class']} {score}".strip() if len(boxes) <= _FEW else score
         if text:
@@ -192,7 +195,7 @@ def _draw(ax: Axes, boxes: pd.DataFrame, looks: Mapping[str, Look]) -> None:
                 fontsize=5,
                 color="white",
                 va="bottom" if row["y0"] > 0.06 else "top",
-                bbox={"facecolor": color, "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
+                bbox={"facecolor": look.color, "edgecolor": "none", "pad": 0.5, "alpha": 0.85},
             )
     ax.set_xlim(0, 1)
     ax.set_ylim(1, 0)

@@ -100,7 +100,7 @@ def _accuracy_by(
             pruned = points[points["level"] > 0]
             if len(pruned):
                 interval_line(ax, pruned["removed"], pruned, looks[name], variant_name(name))
-            if untrained is not None:
+            if untrained is not None and variant in set(untrained["variant"]):
                 _open_line(ax, untrained[untrained["variant"] == variant], looks[name])
         for _, row in unpruned.iterrows():
             baseline(ax, row, "unpruned (level 0)")

@@ -41,9 +41,9 @@ def constrained(own: Saved, rivals: Iterable[Study], sources: Sources) -> str:
 
 def _compared(few: Saved, many: Saved, variants: list[str], sources: Sources) -> str:
     both = [_pooled(side, variants) for side in (few, many)]
-    logs = [Moments.of(float(np.log(value)) for _, value in source.values) for source in both]
-    mean_, low, high, n = welch_interval(*logs)
-    found = Interval(*(float(np.exp(value)) for value in (mean_, low, high)), n)
+    ours, theirs = (Moments.of(np.log([value for _, value in s.values])) for s in both)
+    mean, low, high, n = welch_interval(ours, theirs)
+    found = Interval(float(np.exp(mean)), float(np.exp(low)), float(np.exp(high)), n)
     verdict = UNDECIDED
     if found.low > 1:
         verdict = REPRODUCED

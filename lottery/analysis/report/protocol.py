@@ -186,7 +186,8 @@ RESCALED = {
 def _rewinding(rewind: dict[str, Any]) -> str:
     if rewind["mode"] == "learning_rate":
         return (
-            f"weights are kept, the learning rate goes back to that after {_length(rewind['to'])}"
+            "weights are kept, the schedule of the learning rate goes back to "
+            f"{_length(rewind['to'])} after the start of level 0"
         )
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
