@@ -93,7 +93,7 @@ def test_the_figures_of_a_study_of_detectors_say_mean_ap(results, tmp_path, monk
     )
     figures.render("detectors", results, tmp_path)
     assert set(drawn) == {
-        *("accuracy_by_parameters", "accuracy_by_macs", "layer_widths", "variant_differences"),
+        *("accuracy_by_parameters", "accuracy_by_macs", "layer_widths"),
         *("precision_recall_hard", "precision_recall_softhard", "precision_recall_rewind"),
         "detections",
     }

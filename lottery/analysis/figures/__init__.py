@@ -126,7 +126,10 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         several: dict[str, Callable[[], Figure]] = {}
         if drawn and (not of_whole or levels["init"].nunique() > 1):
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
-        if drawn[:1] == variants[:1] and len(drawn) > 1:
+        many = frames.has_detectors(
+            study, results
+        )  # criteria by ways: more lines than one can read
+        if drawn[:1] == variants[:1] and len(drawn) > 1 and not many:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if of_whole:
             several |= _of_tickets(levels, drawn, frames.configuration(study, results))
