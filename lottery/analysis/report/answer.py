@@ -7,6 +7,7 @@ from lottery.analysis.claims.verdicts import Verdict
 from lottery.analysis.contrasts import Contrast, declared
 from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report.contrasts import Endpoint, compared
+from lottery.analysis.report.detectors import QUESTION as OF_DETECTORS
 from lottery.analysis.report.document import listed, nested, number, p_text, plus_minus
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
@@ -21,7 +22,8 @@ QUESTION = (
 def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and `more` points."""
     points = [_schemes(study, sources), *summary(found, sources), *more]
-    return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
+    question = QUESTION if study.detectors is None else OF_DETECTORS
+    return question + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 
 def _schemes(study: Study, sources: Sources) -> str:

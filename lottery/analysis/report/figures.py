@@ -14,6 +14,9 @@ _CAPTIONS = {
     "tooth is an action of the procedure.",
     "influence": "What the length of training E, the threshold P and the interval I do to accuracy "
     "and reduction: coefficients of the model with all products.",
+    "detections": "Objects in the same test pictures: those that are there, those that the "
+    "unpruned detector finds, and those that pruned detectors find.",
+    "precision_recall": "Precision against recall by class, unpruned and at the last level.",
     "layer_widths": "Filters and neurons in each layer, all and those kept.",
     "accuracy_by_variant": "Test accuracy at the end of each level against what is left, a "
     "panel per variant of the protocol.",
@@ -45,7 +48,7 @@ _CAPTIONS = {
 _LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
 """Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
-_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights")
+_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights", "precision_recall")
 """Figures that a study with variants has of each."""
 
 

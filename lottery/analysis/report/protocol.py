@@ -26,13 +26,19 @@ def protocol(study: Study) -> str:
     share = (
         "the same share of every class" if config.get("stratified") else "without regard to class"
     )
+    held_out = (
+        f"{config['validation']:,} training images held out for validation, {share}, drawn by the "
+        "seed"
+    )
+    if study.detectors is not None:
+        held_out = "validation pictures are those of the data set, the same for every seed"
     rows = [
         ["Network", f"`{config['model']}`"],
         [
             "Data",
-            f"`{config['data']}`, pixels in [0, 1]; {config['validation']:,} training images held "
-            f"out for validation, {share}, drawn by the seed; test accuracy decides nothing",
+            f"`{config['data']}`, pixels in [0, 1]; {held_out}; test accuracy decides nothing",
         ],
+        *_detecting(study),
         [
             "Seeds",
             f"{_ranges(seeds)} (n = {len(seeds)}); schemes under one seed share the data split "
@@ -52,6 +58,7 @@ def protocol(study: Study) -> str:
         ],
         ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
         *_in_training(prune),
+        *_stopping(prune),
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -63,6 +70,15 @@ def protocol(study: Study) -> str:
             ]
         )
     return table(["", "Setting"], rows)
+
+
+AUGMENTED = {
+    "none": "",
+    "flip_shift": ", images mirrored and moved at random",
+    "jitter": ", images and boxes cropped, stretched and recoloured at random",
+    "jitter_flip": ", images and boxes cropped, stretched, mirrored and recoloured at random",
+}
+"""What `train.augmentation` does."""
 
 
 def _training(train: dict[str, Any], study: Study) -> str:
@@ -82,8 +98,9 @@ def _training(train: dict[str, Any], study: Study) -> str:
         text += f", {train['lr_schedule']} schedule"
     if train.get("warmup", "0it") != "0it":
         text += f", warm-up over {_length(train['warmup'])}"
-    if train.get("augmentation", "none") != "none":
-        text += ", images mirrored and moved at random"
+    text += AUGMENTED[train.get("augmentation", "none")]
+    if train.get("sizes"):
+        text += f", images resized to {_ranges(train['sizes'])} pixels by turns"
     if train.get("precision", "float32") != "float32":
         text += f", in {train['precision']}"
     return text
@@ -93,6 +110,39 @@ def _in_training(prune: dict[str, Any]) -> list[list[str]]:
     """A row for the procedure that changes networks in training, if there is one."""
     during = prune.get("during", "none")
     return [] if during == "none" else [["In training", f"`{during}`"]]
+
+
+def _detecting(study: Study) -> list[list[str]]:
+    """What detectors are trained for and judged by, and whose unpruned networks these are."""
+    if study.detectors is None:
+        return []
+    names = [name for name in dict.fromkeys(study.detectors["class"]) if name != "all"]
+    rows = [
+        [
+            "Objective",
+            f"region loss of YOLOv2 for the class{'es' * (len(names) > 1)} "
+            f"{listed(names)}; anchors by k-means on the boxes of training pictures; success is "
+            "mean average precision (mean AP) at an IoU of 0.5 by the area rule",
+        ]
+    ]
+    if start := study.config.get("start"):
+        text = (
+            f"level 0 of each scheme and seed is that of the study `{start}`, whose `study.yaml` "
+            "has the settings of its training"
+        )
+        rows.append(["Unpruned networks", text])
+    return rows
+
+
+def _stopping(prune: dict[str, Any]) -> list[list[str]]:
+    """A row for the rule by which tickets end early, if there is one."""
+    if not prune.get("stop"):
+        return []
+    text = (
+        "after the first level whose validation accuracy lies more than "
+        f"{100 * prune['stop']:g} points below that of level 0"
+    )
+    return [["A ticket ends", text]]
 
 
 def _pruning(prune: dict[str, Any], kinds: set[str], left: str) -> str:
@@ -135,6 +185,11 @@ RESCALED = {
 
 
 def _rewinding(rewind: dict[str, Any]) -> str:
+    if rewind["mode"] == "learning_rate":
+        return (
+            "weights are kept, the schedule of the learning rate goes back to "
+            f"{_length(rewind['to'])} after the start of level 0"
+        )
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
     step = rewind["to"]

@@ -1,0 +1,134 @@
+"""The report of a study of detectors: answers, their numbers and where these come from."""
+
+import re
+
+import pytest
+
+from lottery.analysis.report import compose, load
+from tests.analysis.detectors import write_detector_study
+from tests.analysis.test_report_filters import cells, section
+
+VARIANTS = {
+    "l2_hard": {},
+    "random_hard": {"prune": {"criterion": "random_filters"}},
+    "l2_soft": {},
+}
+REMOVED = {"l2_hard": 0.4, "random_hard": 0.2, "l2_soft": 0.3}
+
+
+def removed(variant, seed, level):
+    return 1 - (1 - REMOVED[variant] - 0.01 * seed) ** level
+
+
+def ap(variant, seed, level):
+    """The second level of random filters falls by more than two points."""
+    fall = 0.03 if variant == "random_hard" else 0.005
+    return 0.8 + 0.01 * seed - fall * (level == 2)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    write_detector_study(folder, VARIANTS, removed, ap, data="digit_scenes(size=160)")
+    write_detector_study(
+        folder,
+        VARIANTS,
+        lambda variant, seed, level: 1 - (1 - removed(variant, seed, level)) / 2 * (level > 0),
+        ap,
+        study="one",
+        classes=["5"],
+        data="digit_scenes(size=160, classes=one)",
+    )
+    write_detector_study(folder, VARIANTS, removed, ap, study="cells", data="voc(BCCD)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(results):
+    rivals = [load(name, results) for name in ("one", "cells")]
+    return compose(load("detectors", results), [], rivals=rivals)
+
+
+def answer(text, question):
+    (line,) = [row for row in text.splitlines() if row.startswith(f"| {question}")]
+    return re.sub(r"\[(.*?)\]\(#\w+\)", r"\1", line)
+
+
+def test_each_variant_is_judged_at_the_last_level_before_it_falls(text):
+    own = section(text, "Detector")
+    soft, chance = cells(own, "l2_soft"), cells(own, "random_hard")
+    assert soft[1] == "2"
+    assert chance[1] == "1"
+    assert chance[2] == "21.0 ± 2.5"  # 20, 21 and 22 %
+    assert soft[2] == "52.4 ± 3.4"  # 51, 52.39 and 53.76 %
+    assert soft[7] == "−0.5 ± 0.0"
+    assert soft[9:] == ["3 of 3", "3"]
+    assert chance[9] == "0 of 3"
+
+
+def test_savings_of_operations_are_geometric_means(text):
+    own = cells(section(text, "Detector"), "random_hard")
+    # MACs fall by 10, 10.5 and 11 %.
+    assert own[4] == "10.5 ± 1.2"
+    assert own[5].startswith("1.12× (1.10 to 1.13)")
+    assert own[6].startswith("1.12× (1.10 to 1.13)")
+
+
+def test_the_research_questions_are_answered_from_the_table(text):
+    suit = answer(text, "Which filter criteria suit?")
+    assert "hard: l2 65.2 ± 2.9 %, random 21.0 ± 2.5 %; soft: l2 52.4 ± 3.4 %" in suit
+    assert "More than random filters removed in the same way (Holm): `l2_hard`." in suit
+    assert "Most parameters saved: `l2_hard`, 65.2 ± 2.9 %" in answer(text, "Which save memory?")
+    operations = answer(text, "Which save operations?")
+    assert "Most MACs saved: `l2_hard`, 32.6 ± 1.5 % (more than every other variant)" in operations
+    assert "Most latency saved: `l2_hard`" in operations
+    far = answer(text, "How far before")
+    assert "Furthest goes `l2_hard`: 65.2 ± 2.9 % of parameters" in far
+    assert "6 of 9 tickets never fell so far" in far
+
+
+def test_one_class_is_compared_with_several_on_the_same_data_only(text):
+    found = answer(text, "Does a constrained task")
+    assert "With one class of the same data (`one`)" in found
+    assert "with 3 classes (`detectors`)" in found
+    assert "3 common variants" in found
+    assert "is **reproduced**" in found
+    assert "cells" not in found
+
+
+def test_a_task_that_is_not_constrained_has_no_such_row(results):
+    alone = compose(load("detectors", results), [])
+    assert "constrained task" not in alone
+
+
+def test_numbers_lead_to_rows_of_the_table_of_detectors(text):
+    (link,) = re.findall(r"\| l2_soft \| 2 \| \[52\.4 ± 3\.4\]\(#(e\d+)\)", text)
+    (entry,) = re.findall(rf'<a id="{link}"></a>.*', text)
+    assert "`parameters_removed` of `detectors.csv` where variant = l2_soft" in entry
+
+
+def test_the_protocol_is_that_of_detectors(text):
+    protocol = section(text, "Protocol")
+    assert "validation pictures are those of the data set" in protocol
+    assert "held out" not in protocol
+    assert "that of the study `detectors-unpruned`" in protocol
+    assert "classes 0, 1 and 2" in protocol
+    assert "mean AP lies more than 2 points below" in protocol
+    assert "weights are kept, the schedule of the learning rate goes back to" in protocol
+
+
+def test_nothing_is_called_accuracy_but_columns(text):
+    told = text.partition("\n## Where every number comes from")[0]
+    told = re.sub(r"`[^`]*`|\]\([^)]*\)", "", told)
+    assert not re.findall(r".*\baccurac.*", told)
+    assert "python experiments/run_detector.py detectors" in text
+    assert told.split("## Question and short answer")[1].strip().startswith("**Which filter")
+
+
+def test_every_entry_of_the_contents_leads_to_a_heading(text):
+    from lottery.analysis.report.document import anchor
+
+    headings = {anchor(line[3:]) for line in text.splitlines() if line.startswith("## ")}
+    contents = re.findall(r"^- \[.*\]\(#(.*)\)$", text.partition("\n## ")[0], re.MULTILINE)
+    assert contents
+    assert set(contents) == headings
