@@ -62,6 +62,10 @@ class TrainConfig:
     warmup: str = "0it"
     """Length over which the learning rate first rises linearly from zero."""
 
+    clip_norm: float | None = None
+    """Longest gradient, of all parameters as one vector: a longer one is scaled down to this norm
+    (Pascanu et al. 2013). None leaves all as they are."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 computes matrix products and convolutions so (autocast): other results, and much
     faster convolutions on CPUs and GPUs with units for it."""
@@ -100,6 +104,8 @@ class TrainConfig:
         check("momentum", self.momentum == 0 or self.optimizer == "sgd", "0 with optimizer adam")
         check("nesterov", not self.nesterov or self.momentum > 0, "false without momentum")
         check("weight_decay", self.weight_decay >= 0, "at least 0")
+        clipped = self.clip_norm is not None
+        check("clip_norm", not clipped or 0 < self.clip_norm < math.inf, "a number above 0")
         check("sizes", self.sizes is None or min(self.sizes, default=0) > 0, "sides of 1 or more")
         check("lr_gamma", 0 < self.lr_gamma <= 1, "above 0, at most 1")
         check(

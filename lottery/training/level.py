@@ -225,6 +225,7 @@ class LevelRun:
             examples,
             derive(self.trainer.seed, "noise", self.level, self.step),
             self.trainer.config.precision,
+            self.trainer.config.clip_norm,
             self._steps_before,
         )
 

@@ -98,6 +98,8 @@ def _training(train: dict[str, Any], study: Study) -> str:
         text += f", {train['lr_schedule']} schedule"
     if train.get("warmup", "0it") != "0it":
         text += f", warm-up over {_length(train['warmup'])}"
+    if train.get("clip_norm") is not None:
+        text += f", gradients clipped to a norm of {train['clip_norm']:g}"
     text += AUGMENTED[train.get("augmentation", "none")]
     if train.get("sizes"):
         text += f", images resized to {_ranges(train['sizes'])} pixels by turns"
