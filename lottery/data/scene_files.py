@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 import logging
-import os
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from lottery.data.formats import Arrays
 from lottery.data.published import PUBLISHED
 from lottery.data.scenes import VERSION, Classes, Digits, class_names, compose
 from lottery.errors import ConfigError
+from lottery.files import whole
 from lottery.seeds import generator
 
 log = logging.getLogger("lottery")
@@ -72,19 +71,17 @@ def scene_folder(scenes: SceneSet, data_dir: Path) -> Path:
     if folder.is_dir():
         return folder
     arrays = sources.arrays("mnist", data_dir)
-    temporary = cache.beside(folder)
     log.info("composing %s", folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on pictures so small more threads only wait for each other
     try:
-        _write(scenes, arrays, temporary)
-        os.replace(temporary, folder)
+        with whole(folder) as place:
+            _write(scenes, arrays, place)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise cache.cannot_write(folder, error) from error
     finally:
         torch.set_num_threads(threads)
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

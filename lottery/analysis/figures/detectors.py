@@ -12,13 +12,13 @@ from matplotlib.patches import Rectangle
 
 from lottery.analysis.detectors import ALLOWED, furthest
 from lottery.analysis.figures.filters import ways
+from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     BLACK,
     WIDTH,
     Look,
-    add_legend,
+    line_looks,
     new_figure,
-    scheme_looks,
     seeds_text,
     styled,
     variant_name,
@@ -56,7 +56,7 @@ def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) 
         sharex=True,
         sharey=True,
     )
-    looks = scheme_looks(variants)
+    looks = line_looks(variants)
     panels = list(axes.flat)
     for number, (ax, name) in enumerate(zip(panels, names, strict=False)):
         of_class = own[own["class"] == name]
@@ -131,7 +131,7 @@ def detections(
         "level",
     )
     classes = sorted(set(found["class"]))
-    looks = scheme_looks(classes)
+    looks = line_looks(classes)
     images = {number: imread(pictures[number]) for number in numbers}
     for line, (title, band) in zip(axes, bands, strict=True):
         line[0].set_ylabel(title, fontsize=7)
