@@ -17,6 +17,7 @@ from lottery.analysis.collapse import layer_collapses
 from lottery.analysis.detectors import before_retraining
 from lottery.analysis.figures.detectors import detections, precision_recall, shown
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights
+from lottery.analysis.figures.families import families
 from lottery.analysis.figures.filters import (
     accuracy_by_macs,
     accuracy_by_parameters,
@@ -39,7 +40,7 @@ from lottery.analysis.figures.methods import (
 )
 from lottery.analysis.figures.scale import mechanism_scatter, robustness_by_width
 from lottery.analysis.figures.steps import accuracy_before_prunes, accuracy_over_steps
-from lottery.analysis.figures.style import save
+from lottery.analysis.figures.style import file_name, save
 from lottery.analysis.figures.variants import accuracy_by_variant, variant_differences
 from lottery.analysis.figures.weights import (
     accuracy_by_weights,
@@ -145,14 +146,17 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
     drawings: dict[str, Callable[[], Figure]] = {}
     if branches & {"ticket", "dense"}:
         drawings["accuracy_over_steps"] = lambda: accuracy_over_steps(curves, left(levels))
-        drawings["accuracy_before_prunes"] = lambda: accuracy_before_prunes(curves, left(levels))
+        if len(families(levels["init"])) == 1:
+            drawings["accuracy_before_prunes"] = partial(
+                accuracy_before_prunes, curves, left(levels)
+            )
     if branches - {"ticket", "dense"}:
         drawings["controls_by_weights"] = lambda: controls_by_weights(levels)
     if len(tickets):
         drawings["accuracy_by_weights"] = lambda: accuracy_by_weights(levels, collapses)
         drawings["density_by_layer"] = lambda: density_by_layer(layers)
         for init in sorted(set(tickets["init"])):
-            name = f"weight_distributions_{_file_name(init)}"
+            name = f"weight_distributions_{file_name(init)}"
             drawings[name] = partial(weight_distributions, layers, init)
     if tickets["early_stop_step"].notna().any():
         drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels, curves)
@@ -249,8 +253,3 @@ def _of_schemes(
     if tickets["init"].nunique() > 1 and diagnostics is not None and len(by_layer(diagnostics)):
         drawings["mechanism"] = lambda: mechanism_scatter(tickets, diagnostics, variants, found)
     return drawings
-
-
-def _file_name(init: str) -> str:
-    """A scheme's spec with nothing in it that a shell or a file system could mind."""
-    return "".join(letter if letter.isalnum() or letter in "._-=" else "_" for letter in init)

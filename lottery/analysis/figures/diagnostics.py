@@ -14,14 +14,17 @@ from lottery.analysis.figures.axes import (
     percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.families import families
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     GREY,
     WIDTH,
     interval_text,
+    line_looks,
     new_figure,
     scheme_looks,
     scheme_name,
+    seeds_text,
     styled,
 )
 from lottery.analysis.sizes import WEIGHTS
@@ -61,6 +64,8 @@ TITLES = {panel.quantity: panel.title for panel in PANELS} | {
 PAIRED = "overlap_over_chance"
 """Of pairs of seeds, so that the values of seeds are not independent."""
 COLUMNS = 3
+DECADES = 300
+"""Ratio of the values on a logarithmic axis that has room for ticks at 1, 2 and 5."""
 
 
 @styled
@@ -68,8 +73,9 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Fi
     """Each quantity of the whole network against weights remaining, one panel per quantity.
 
     diagnostics: of one study and variant. Of tickets, but for the barrier between a ticket and its
-    retraining on other batches. An activation variance is the mean over layers. left: what the
-    column weights_remaining is called, by `lottery.analysis.sizes.left`.
+    retraining on other batches. An activation variance is the mean over layers. Many schemes are
+    told apart by their families alone, and have no intervals. left: what the column
+    weights_remaining is called, by `lottery.analysis.sizes.left`.
     """
     table = whole_network(diagnostics)
     panels = [panel for panel in PANELS if table["quantity"].eq(panel.quantity).any()]
@@ -81,24 +87,33 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Fi
         for panel in panels
     }
     shown = pd.concat(summaries.values())
+    groups = families(table["init"])
+    inits = {init: name for name, members in groups.items() for init in members}
+    if len(groups) > 1:
+        by_name = line_looks(groups)
+        looks = {init: (by_name[name]._replace(marker=""), name) for init, name in inits.items()}
+        note = f"Means of each scheme over {seeds_text(shown['n'][shown['n'] > 0])}, by family"
+    else:
+        looks = {init: (look, scheme_name(init)) for init, look in scheme_looks(inits).items()}
+        note = interval_text(shown["n"][shown["n"] > 0]) + _legend_note(panels)
     figure, axes = new_figure(
         rows,
         COLUMNS,
         (WIDTH, 1.1 + 1.65 * rows),
         f"{diagnostics['study'].iloc[0]}: diagnostics of tickets against {left}",
-        interval_text(shown["n"][shown["n"] > 0]) + _legend_note(panels),
+        note,
     )
-    looks = scheme_looks(table["init"])
     remaining = table["weights_remaining"]
     for number, (ax, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         points = summaries[panel.quantity]
-        for k, (init, look) in enumerate(looks.items()):
+        for k, (init, (look, label)) in enumerate(looks.items()):
             own = points[(points["init"] == init) & points["mean"].notna()]
-            if panel.quantity == PAIRED:
+            if panel.quantity == PAIRED or len(groups) > 1:
                 own = own.assign(n=1)  # no interval
             if len(own):
-                x = apart(100 * own["weights_remaining"], k, len(looks))
-                interval_line(ax, x, own, look, scheme_name(init), panel.scale)
+                x = 100 * own["weights_remaining"]
+                x = x if len(groups) > 1 else apart(x, k, len(looks))
+                interval_line(ax, x, own, look, label, panel.scale)
         if panel.quantity == "overlap_magnitude_at_init":
             _chance_line(ax, table)
         elif panel.quantity == PAIRED:
@@ -159,7 +174,8 @@ def _value_axis(ax: Axes, points: pd.DataFrame, panel: Panel) -> None:
     """Logarithmic where asked for and possible."""
     if panel.log and (points["mean"] > 0).all():
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        few = points["mean"].max() < DECADES * points["mean"].min()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=8))
         ax.yaxis.set_major_formatter(_short)
         ax.yaxis.set_minor_locator(NullLocator())
     else:

@@ -5,9 +5,10 @@ is told apart by colour alone. A standard scheme has one look in every figure of
 hold no dates, so the same tables give the same bytes.
 """
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import matplotlib.style
@@ -72,6 +73,7 @@ _SCHEMES = {
     "PyTorch default": Look(ORANGE, "v"),
 }
 """Schemes whose look never changes."""
+_PROPER = {"torch default": "PyTorch default", "lsuv": "LSUV"}
 _OTHERS = (SKY, BLACK, BROWN, WINE, OLIVE)
 """Colours of the other schemes: none that a standard scheme has."""
 _BRANCHES = {
@@ -127,15 +129,38 @@ def branch_look(branch: str) -> tuple[str, Look]:
 def scheme_name(init: str) -> str:
     """A scheme's spec as a reader would write it; a reference to code is left alone.
 
+    Of files the name is enough, and of options that are on or off that they are.
+
     >>> scheme_name("xavier_normal"), scheme_name("kaiming_normal(mode=fan_out)")
     ('Xavier normal', 'Kaiming normal (mode=fan_out)')
+    >>> scheme_name("ticket_informed('schemes/lenet.json', scale=False)")
+    'Ticket informed (lenet, no scale)'
     """
     if ":" in init:
         return init
     name, bracket, options = init.partition("(")
     words = name.strip().replace("_", " ")
-    words = "PyTorch default" if words == "torch default" else words[:1].upper() + words[1:]
+    words = _PROPER.get(words, words[:1].upper() + words[1:])
+    options = re.sub(r"(\w+)=False", r"no \1", without_folders(options))
     return f"{words} ({options}" if bracket else words
+
+
+def file_name(init: str) -> str:
+    """A scheme's spec with nothing in it that a shell or a file system could mind.
+
+    >>> file_name("ticket_informed('schemes/lenet.json', scale=False)")
+    'ticket_informed_lenet_scale=False'
+    """
+    return re.sub(r"[^\w.=-]+", "_", without_folders(init)).strip("_.")
+
+
+def without_folders(spec: str) -> str:
+    """A spec with the names of files alone, without quotes.
+
+    >>> without_folders("ticket_informed('schemes/lenet.json', scale=False)")
+    'ticket_informed(lenet, scale=False)'
+    """
+    return re.sub(r"'([^']*)'", lambda text: PurePath(text[1]).stem, spec)
 
 
 def variant_name(variant: str) -> str:

@@ -1,5 +1,6 @@
 """A study's variants side by side: their schemes, and what each variant changes."""
 
+import itertools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -8,13 +9,12 @@ from matplotlib.ticker import SymmetricalLogLocator
 
 from lottery.analysis.figures.axes import (
     apart,
-    cross_out,
     error_axis,
     interval_line,
     mark_beyond,
-    percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.families import Panel, families, family_panels
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
@@ -23,8 +23,6 @@ from lottery.analysis.figures.style import (
     interval_text,
     line_looks,
     new_figure,
-    scheme_looks,
-    scheme_name,
     signed,
     styled,
     variant_name,
@@ -46,40 +44,27 @@ def accuracy_by_variant(
     """
     tickets = levels[levels["branch"] == "ticket"]
     table = summary(tickets, by=("variant", "init", "level"))
-    columns = min(2, len(variants))
-    rows = -(-len(variants) // columns)
-    figure, axes = new_figure(
-        rows,
-        columns,
-        (WIDTH, 1.4 + 1.9 * rows),
-        f"{levels['study'].iloc[0]}: test accuracy at a level's end, by variant",
-        interval_text(table["n"]),
-        sharex=True,
-        sharey=True,
-    )
-    looks = scheme_looks(table["init"])
     schemes = table.groupby("variant")["init"].nunique()
-    panels = list(axes.flat)
-    for number, (ax, variant) in enumerate(zip(panels, variants, strict=False)):
-        own = table[table["variant"] == variant]
+    groups = families(table["init"])
+    panels = []
+    for family, variant in itertools.product(groups, variants):
+        few = f" ({_schemes(schemes[variant])})" if schemes[variant] < schemes.max() else ""
+        title = ": ".join(part for part in (variant_name(variant) + few, family) if part)
         cut = None if collapses is None else collapses[collapses["variant"] == variant]
-        for k, (init, look) in enumerate(looks.items()):
-            points = own[own["init"] == init]
-            if len(points):
-                x = apart(100 * points["weights_remaining"], k, len(looks))
-                interval_line(ax, x, points, look, scheme_name(init))
-                cross_out(ax, x, points, cut)
-        weights_axis(ax, table["weights_remaining"], left(levels))
-        few = f" ({_schemes(schemes[variant])})" if schemes[variant] < len(looks) else ""
-        ax.set_title(variant_name(variant) + few, loc="left")
-        lowest = number + columns >= len(variants)
-        ax.tick_params(labelbottom=lowest)
-        ax.set_xlabel(percent_of(left(levels)) if lowest else "")
-    error_axis(panels[0], table)
-    for ax in panels[: len(variants)]:
+        panels.append(Panel(title, table[table["variant"] == variant], groups[family], cut))
+    study = levels["study"].iloc[0]
+    figure, drawn, empty = family_panels(
+        panels,
+        f"{study}: test accuracy at a level's end, by variant",
+        interval_text(table["n"]),
+        left(levels),
+        heights=(3.3, 1.9),
+    )
+    error_axis(drawn[0], table)
+    for ax in drawn:
         mark_beyond(ax)
     figure.supylabel(ERROR_SCALE, fontsize=8)
-    add_legend(figure, panels[: len(variants)], panels[-1] if len(panels) > len(variants) else None)
+    add_legend(figure, drawn, empty)
     return figure
 
 

@@ -9,13 +9,13 @@ from lottery.analysis.figures.axes import (
     apart,
     band_line,
     baseline,
-    cross_out,
     error_axis,
     interval_line,
     mark_beyond,
     percent_of,
     weights_axis,
 )
+from lottery.analysis.figures.families import Panel, families, family_panels, scheme_lines
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     BLACK,
@@ -26,7 +26,6 @@ from lottery.analysis.figures.style import (
     interval_text,
     new_figure,
     pooled,
-    scheme_looks,
     scheme_name,
     styled,
 )
@@ -45,25 +44,30 @@ def accuracy_by_weights(levels: pd.DataFrame, collapses: pd.DataFrame | None = N
     """
     table = summary(levels[levels["branch"] == "ticket"])
     dense = _dense_at_densities(levels)
-    zoom = _zoom(table)
-    figure, axes = new_figure(
-        1,
-        1 if zoom is None else 2,
-        (WIDTH, 3.8 if zoom is None else 3.5),
-        f"{levels['study'].iloc[0]}: test accuracy at a level's end against {left(levels)}",
-        interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1),
-    )
-    for ax in axes[0]:
-        _scheme_lines(ax, table, left(levels), collapses=collapses)
+    title = f"{levels['study'].iloc[0]}: test accuracy at a level's end against {left(levels)}"
+    note = interval_text([*table["n"], *dense["n"]]) + apart_text(table["init"].nunique() > 1)
+    groups, zoom = families(table["init"]), _zoom(table)
+    if len(groups) > 1:
+        panels = [Panel(name, table, family, collapses) for name, family in groups.items()]
+        figure, drawn, empty = family_panels(panels, title, note, left(levels))
+        error_axis(drawn[0], table)
+        figure.supylabel(ERROR_SCALE, fontsize=8)
+    else:
+        size = (WIDTH, 3.8 if zoom is None else 3.5)
+        figure, axes = new_figure(1, 1 if zoom is None else 2, size, title, note)
+        drawn, empty = list(axes[0]), None
+        for ax in drawn:
+            scheme_lines(ax, table, groups[""], collapses=collapses)
+            weights_axis(ax, table["weights_remaining"], left(levels))
+            accuracy_axis(ax, table)
+        if zoom is not None:
+            drawn[0].set_title("Full range", loc="left")
+            drawn[1].set_title("Around the unpruned baseline", loc="left")
+            drawn[1].set_ylim(*zoom)
+    for ax in drawn:
         _unpruned_lines(ax, levels, dense)
-        accuracy_axis(ax, table)
-    if zoom is not None:
-        axes[0, 0].set_title("Full range", loc="left")
-        axes[0, 1].set_title("Around the unpruned baseline", loc="left")
-        axes[0, 1].set_ylim(*zoom)
-    for ax in axes[0]:
         mark_beyond(ax)
-    add_legend(figure, axes[0])
+    add_legend(figure, drawn, empty)
     return figure
 
 
@@ -123,53 +127,37 @@ def early_stop_by_weights(levels: pd.DataFrame, curves: pd.DataFrame) -> Figure:
     at_end = int((levels["early_stop_step"] >= levels["last_step"]).sum())
     ends = levels.groupby("level")[["weights_remaining", "last_step"]].mean()
     table = summary(levels, "early_stop_step")
-    figure, axes = new_figure(
-        1,
-        1,
-        (WIDTH, 3.6),
+    many = table["init"].nunique() > 1
+    figure, panels, empty = family_panels(
+        [Panel(name, table, family) for name, family in families(table["init"]).items()],
         f"{levels['study'].iloc[0]}: step of least validation loss within each level",
         interval_text(table["n"])
-        + apart_text(table["init"].nunique() > 1)
+        + apart_text(many)
         + "; no stop later than a level's last step can be seen",
-    )
-    ax = axes[0, 0]
-    _scheme_lines(ax, table, left(levels), scale=1)
-    ax.plot(
-        100 * ends["weights_remaining"],
-        ends["last_step"],
-        color=BLACK,
-        linestyle="-.",
-        linewidth=0.9,
-        zorder=1,
-        label=f"last step of the level: {at_end} of {len(levels)} stops are there",
+        left(levels),
+        scale=1,
     )
     first = summary(levels[levels["level"] == 0], "early_stop_step", by=("level",))
-    if len(first):
-        baseline(ax, first.iloc[0], pooled(_UNPRUNED, table["init"].nunique() > 1), scale=1)
     shown = pd.concat([table[["mean", "low", "high"]].stack(), ends["last_step"]])
     margin = 0.05 * float(shown.max() - shown.min()) + 1
-    ax.set_ylim(max(shown.min() - margin, 0), shown.max() + margin)
-    mark_beyond(ax)
-    ax.yaxis.set_major_formatter("{x:,.0f}")
-    ax.set_ylabel("Early-stop step (training steps)")
-    add_legend(figure, [ax])
+    for ax in panels:
+        ax.plot(
+            100 * ends["weights_remaining"],
+            ends["last_step"],
+            color=BLACK,
+            linestyle="-.",
+            linewidth=0.9,
+            zorder=1,
+            label=f"last step of the level: {at_end} of {len(levels)} stops are there",
+        )
+        if len(first):
+            baseline(ax, first.iloc[0], pooled(_UNPRUNED, many), scale=1)
+        ax.set_ylim(max(shown.min() - margin, 0), shown.max() + margin)
+        mark_beyond(ax)
+    panels[0].yaxis.set_major_formatter("{x:,.0f}")
+    figure.supylabel("Early-stop step (training steps)", fontsize=8)
+    add_legend(figure, panels, empty)
     return figure
-
-
-def _scheme_lines(
-    ax: Axes,
-    table: pd.DataFrame,
-    what: str,
-    scale: float = 100,
-    collapses: pd.DataFrame | None = None,
-) -> None:
-    looks = scheme_looks(table["init"])
-    for k, (init, look) in enumerate(looks.items()):
-        rows = table[table["init"] == init]
-        x = apart(100 * rows["weights_remaining"], k, len(looks))
-        interval_line(ax, x, rows, look, scheme_name(init), scale)
-        cross_out(ax, x, rows, collapses)
-    weights_axis(ax, table["weights_remaining"], what)
 
 
 def _unpruned_lines(ax: Axes, levels: pd.DataFrame, dense: pd.DataFrame) -> None:

@@ -1,10 +1,10 @@
 """The figures of a study with their captions."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lottery.analysis.figures.style import variant_name
+from lottery.analysis.figures.style import file_name, scheme_name, variant_name
 
 _CAPTIONS = {
     "accuracy_by_parameters": "Test accuracy at the end of each level against the share of "
@@ -52,12 +52,13 @@ _OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights", "precision_reca
 """Figures that a study with variants has of each."""
 
 
-def figures(paths: Iterable[Path], folder: Path) -> str:
+def figures(paths: Iterable[Path], folder: Path, inits: Iterable[str]) -> str:
     """Every PNG of `paths` with its caption, those first that `_CAPTIONS` lists first.
 
-    folder: where the report lies, from which figures are addressed.
+    folder: where the report lies, from which figures are addressed. inits: the study's schemes.
     """
     order = list(_CAPTIONS)
+    schemes = {file_name(init): scheme_name(init) for init in inits}
 
     def place(path: Path) -> int:
         return order.index(path.stem) if path.stem in order else len(order)
@@ -65,7 +66,7 @@ def figures(paths: Iterable[Path], folder: Path) -> str:
     images = sorted((path for path in paths if path.suffix == ".png"), key=place)
     main, layers = list[str](), list[str]()
     for path in images:
-        image = f"![{_caption(path.stem)}]({_relative(path, folder)})"
+        image = f"![{_caption(path.stem, schemes)}]({_relative(path, folder)})"
         (layers if path.stem.startswith(_LAYERS) else main).append(image)
     if layers:
         text = "\n\n".join(layers)
@@ -73,9 +74,10 @@ def figures(paths: Iterable[Path], folder: Path) -> str:
     return "\n\n".join(main)
 
 
-def _caption(stem: str) -> str:
+def _caption(stem: str, schemes: Mapping[str, str]) -> str:
     if stem.startswith(_DISTRIBUTIONS):
-        scheme = stem.removeprefix(_DISTRIBUTIONS).replace("_", " ")
+        name = stem.removeprefix(_DISTRIBUTIONS)
+        scheme = schemes.get(name, name.replace("_", " "))
         return f"Kept weights before and after training, by layer and level: {scheme}."
     for kind in _OF_VARIANTS:
         if stem.startswith(f"{kind}_"):

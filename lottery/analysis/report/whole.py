@@ -81,7 +81,7 @@ def compose(
         "Protocol": protocol(study),
         "Networks": networks(study),
         "Initialisation schemes": schemes(study),
-        "Figures": captioned(drawn, study.folder),
+        "Figures": captioned(drawn, study.folder, study.inits),
         f"Accuracy by {study.left}{whose}": accuracy(study, sources),
         f"Tickets against their controls{whose}": controls(study, sources),
         f"Early stopping{whose}": speed(study, sources),
