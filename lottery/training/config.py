@@ -104,8 +104,8 @@ class TrainConfig:
         check("momentum", self.momentum == 0 or self.optimizer == "sgd", "0 with optimizer adam")
         check("nesterov", not self.nesterov or self.momentum > 0, "false without momentum")
         check("weight_decay", self.weight_decay >= 0, "at least 0")
-        clipped = self.clip_norm is not None
-        check("clip_norm", not clipped or 0 < self.clip_norm < math.inf, "a number above 0")
+        clip = self.clip_norm
+        check("clip_norm", clip is None or 0 < clip < math.inf, "a number above 0")
         check("sizes", self.sizes is None or min(self.sizes, default=0) > 0, "sides of 1 or more")
         check("lr_gamma", 0 < self.lr_gamma <= 1, "above 0, at most 1")
         check(
