@@ -89,7 +89,7 @@ def problems(spec: str, data_dir: Path) -> list[str]:
     any other, why it cannot be loaded.
     """
     name, args, options = parse_spec(spec, "data")
-    function = DATASETS.resolve(name)
+    function = inspect.unwrap(DATASETS.resolve(spec))
     try:
         if function not in (voc, voc2007, voc2012, digit_scenes):
             load(spec, data_dir)
