@@ -78,7 +78,7 @@ class TrainConfig:
     """Also evaluate where a level starts: with weights that are kept, what pruning alone does.
     Early stopping never goes back there."""
 
-    augmentation: Augmentation | Jitter = "none"
+    augmentation: Literal[Augmentation, Jitter] = "none"
     """flip_shift: each time an image is seen it is mirrored or not, and moved by up to 4 pixels in
     both directions with black behind it, at random. jitter, jitter_flip: images and their boxes
     are cropped, stretched and recoloured, and mirrored or not, as by darknet. The same for all
