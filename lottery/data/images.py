@@ -199,10 +199,11 @@ def split(
     """Hold `validation` training examples out; the test examples stay as they are.
 
     A stratified split holds the training set's class proportions, rounded by largest remainder
-    (ties to the lower class) so that exactly `validation` come out; otherwise the draw is uniform.
-    Either way the draw depends on nothing but the data and `seed`. Raises ConfigError unless
-    1 <= validation < number of training examples. A data set with validation examples of its own is
-    split as it is, for every seed alike, whatever `validation` says.
+    (ties to the lower class) so that exactly `validation` come out; otherwise, and where an image
+    has boxes of any classes, the draw is uniform. Either way it depends on nothing but the data and
+    `seed`. Raises ConfigError unless 1 <= validation < number of training examples. A data set with
+    validation examples of its own is split as it is, for every seed alike, whatever `validation`
+    says.
     """
     if dataset.val is not None:
         return Splits(dataset.train, dataset.val, dataset.test, dataset.classes)
@@ -210,7 +211,7 @@ def split(
     if not 1 <= validation < total:
         raise ConfigError("validation", validation, f"1 to {total - 1}")
     order = torch.randperm(total, generator=generator(seed, "split"))
-    if stratified:
+    if stratified and dataset.train.labels.dim() == 1:
         labels = dataset.train.labels.cpu()[order]
         quotas = _largest_remainder(labels.bincount(minlength=dataset.classes), validation)
         chosen = [order[labels == label][:quota] for label, quota in enumerate(quotas)]

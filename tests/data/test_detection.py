@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lottery.data import detection, scene_files
+from lottery.data import detection, scene_files, split
 from lottery.errors import DataError
 from tests.data.digits import mnist_arrays
-from tests.data.photographs import photographs
+from tests.data.photographs import photographs, set_lists
 
 
 def test_a_folder_in_ones_home_is_read_and_cached(tmp_path, monkeypatch):
@@ -19,9 +19,20 @@ def test_a_folder_in_ones_home_is_read_and_cached(tmp_path, monkeypatch):
     assert [file.suffix for file in (tmp_path / "data").iterdir()] == [".safetensors"]
 
 
+def test_validation_pictures_are_drawn_from_the_training_pictures_where_there_are_none(tmp_path):
+    set_lists(photographs(tmp_path / "pets"), train="abc", test="de")
+    data = detection.voc(tmp_path, "pets", size=8, anchors=1)
+    draws = [split(data, 1, seed=seed) for seed in range(8)]
+    held_out = {drawn.val.images[0, 0, 0, 0].item() for drawn in draws}
+    assert held_out == set(data.train.images[:, 0, 0, 0].tolist()), "each of the three by some seed"
+    for drawn in draws:
+        assert (len(drawn.train), len(drawn.val), len(drawn.test)) == (2, 1, 2)
+        assert drawn.train.objective is drawn.val.objective is data.train.objective
+
+
 @pytest.fixture
 def downloads(monkeypatch) -> list[dict[str, str]]:
-    """What was asked of torchvision, which brings five pictures each time."""
+    """What was asked of torchvision. Test pictures with boxes are those of 2007 alone."""
     asked = []
 
     def download(name: str, root: Path, **options: str) -> None:
@@ -30,27 +41,32 @@ def downloads(monkeypatch) -> list[dict[str, str]]:
         folder = root / "VOCdevkit" / f"VOC{options['year']}"
         folder.mkdir(parents=True, exist_ok=True)
         photographs(folder)
+        tests = {"test": "de"} if options["year"] == "2007" else {}
+        train, val = ("ab", "c") if tests else ("ab", "cde")
+        set_lists(folder, train=train, val=val, trainval=train + val, **tests)
 
     monkeypatch.setattr(detection.download, "torchvision_download", download)
     return asked
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "expected", "parts"),
     [
         (
             "voc2007",
             [{"year": "2007", "image_set": part} for part in ("trainval", "test")],
+            [2, 2, 1],
         ),
-        ("voc2012", [{"year": "2012", "image_set": "trainval"}]),
+        ("voc2012", [{"year": "2012", "image_set": "trainval"}], [2, 3]),
     ],
 )
-def test_pascal_is_downloaded_once(tmp_path, downloads, name, expected):
+def test_pascal_is_downloaded_once(tmp_path, downloads, name, expected, parts):
     for _ in range(2):
         found = getattr(detection, name)(tmp_path, size=8, anchors=1)
         assert downloads == expected
         assert found.train.objective.names == detection.VOC_CLASSES
         assert found.train.labels[1, :, 0].tolist() == [11, 7]  # dog, cat
+        assert [len(part) for part in found.parts.values()] == parts
     assert sorted(path.name[:7] for path in tmp_path.iterdir()) == [name.upper()] * 2
 
 
