@@ -73,15 +73,24 @@ class Batches:
         for indices, choices in self._parts(start, stop):
             for index, choice in zip(indices.unbind(), choices.unbind(), strict=True):
                 images, labels = self.examples.batch(index)
-                if self._moves_boxes:
-                    images, labels = of_boxes.augment(images, labels, choice)
-                else:
-                    images = of_images.augment(images, choice)
-                if self.sizes:
-                    size = size_at(step, self.sizes, seed=self.seed, level=self.level)
-                    images = resize(images, size)
+                if choice.shape[1] or self.sizes:
+                    images, labels = self._changed(images, labels, choice, step)
                 yield images, labels
                 step += 1
+
+    def _changed(
+        self, images: Tensor, labels: Tensor, choice: Tensor, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Without autocast: images are the same in whatever precision a network is trained."""
+        with torch.autocast(images.device.type, enabled=False):
+            if self._moves_boxes:
+                images, labels = of_boxes.augment(images, labels, choice)
+            else:
+                images = of_images.augment(images, choice)
+            if self.sizes:
+                size = size_at(step, self.sizes, seed=self.seed, level=self.level)
+                images = resize(images, size)
+        return images, labels
 
     def drawn(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Which examples those steps see, and the choices of how each is changed.

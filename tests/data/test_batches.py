@@ -127,6 +127,18 @@ def test_any_step_of_changed_scenes_can_be_had_without_those_before_it(options):
     assert {len(images) for images, _ in whole} == {4}
 
 
+def test_images_are_no_less_exact_when_networks_compute_in_bfloat16():
+    def steps():
+        return Batches(scenes(), 4, seed=3, augmentation="jitter", sizes=[24, 32]).steps(0, 20)
+
+    exact = list(steps())
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = list(steps())
+    for (images, boxes), (again, boxes_again) in zip(exact, rounded, strict=True):
+        assert images.dtype == again.dtype == torch.float32
+        assert torch.equal(images, again) and torch.equal(boxes, boxes_again)
+
+
 def test_a_size_lasts_ten_steps_and_boxes_stay_fractions():
     batches = Batches(scenes(), 4, seed=0, sizes=[24, 32, 40])
     steps = list(batches.steps(0, 60))
