@@ -61,7 +61,7 @@ def detectors(study: str | Path, results: str | Path = "results") -> pd.DataFram
 
 
 def precision_recall(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
-    """`precision_recall.parquet`: best precision at a recall or higher, before and at the end."""
+    """`precision_recall.parquet`: best precision at a recall or higher, unpruned and furthest."""
     return _read(study, results, "precision_recall.parquet", PRECISION_RECALL)
 
 

@@ -1,7 +1,7 @@
 """The tables of a study of detectors, from what is measured of its levels.
 
     detectors.csv             a row per ticket, level and class, and one for all classes
-    precision_recall.parquet  of each ticket's first and last level, by class
+    precision_recall.parquet  of each ticket's level 0 and the furthest at a small loss, by class
     detections.parquet        what the same levels of one ticket a variant find in a few pictures
     pictures/                 these pictures, as detectors see them
 
@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lottery.analysis.detectors import furthest
 from lottery.data.images import Examples
 from lottery.detection.objective import Detection
 from lottery.errors import StoreError, in_a_line
 from lottery.study.cell_store import whole
-from lottery.study.grid import Cell
-from lottery.study.tables import OF_DETECTORS, PICTURES, Rows
+from lottery.study.grid import TICKET, Cell
+from lottery.study.tables import OF_DETECTORS, PICTURES, Rows, places, read_table
 
 Measured = tuple[Cell, int, dict[str, Any]]
 """A ticket's cell, a level, and what is measured of it."""
@@ -51,9 +52,16 @@ def write_tables(
 ) -> None:
     """Put what is measured into the tables, in place of older rows of the same cells.
 
+    folder: with levels.csv, whose validation accuracies say how far a ticket can be pruned.
     examples: the test pictures, of which the first few are written too.
     """
-    ends = [each for each in measured if each[1] in (0, _last(measured, each[0]))]
+    levels = read_table(folder / "levels.csv")
+    chosen = set(places(furthest(levels[levels["branch"] == TICKET])))
+    ends = [
+        (cell, level, found)
+        for cell, level, found in measured
+        if level == 0 or (cell.variant, cell.name, level) in chosen
+    ]
     table = [
         {"study": study} | _place(cell, level) | row
         for cell, level, found in measured
@@ -83,10 +91,6 @@ def write_tables(
 def _place(cell: Cell, level: int) -> dict[str, Any]:
     own = {"cell": cell.name, "variant": cell.variant, "init": cell.init}
     return own | {"seed": cell.seed, "level": level}
-
-
-def _last(measured: Sequence[Measured], cell: Cell) -> int:
-    return max(level for other, level, _ in measured if other == cell)
 
 
 def _truth(examples: Examples, pictures: int) -> Rows:

@@ -46,6 +46,10 @@ def write_detector_study(
     curves.loc[(curves["step"] == 0) & (curves["level"] > 0), "test_accuracy"] /= 2
     curves.to_parquet(folder / "curves.parquet")
     tickets = pd.read_csv(folder / "levels.csv", dtype={"study": str, "variant": str})
+    ends = {
+        key: _furthest(own.sort_values("level")["val_accuracy"].tolist())
+        for key, own in tickets.groupby(["variant", "seed"])
+    }
     detectors, curves = [], []
     for row in tickets.itertuples():
         place = {name: getattr(row, name) for name in ("cell", "variant", "init", "seed", "level")}
@@ -56,7 +60,7 @@ def write_detector_study(
                 {"study": study} | place | {"class": name, "ap_11": mean + 0.01, "ap_area": mean}
                 | {"boxes": 20 * (len(classes) if name == "all" else 1)}
             )  # fmt: skip
-            if name != "all" and row.level in (0, levels):
+            if name != "all" and row.level in (0, ends[row.variant, row.seed]):
                 curves += [
                     place | {"class": name, "recall": k / 100, "precision": 1 - k / 200}
                     for k in range(101)
@@ -76,18 +80,31 @@ def write_detector_study(
     counts = dict.fromkeys(("parameters", "macs", "bytes", "latency_n", "pictures"), "Int64")
     pd.DataFrame(detectors).astype(counts).to_csv(folder / "detectors.csv", index=False)
     pd.DataFrame(curves).to_parquet(folder / "precision_recall.parquet")
-    _pictures(folder, tickets, classes, levels)
+    _pictures(folder, tickets, classes, ends)
     return folder
 
 
-def _pictures(folder: Path, tickets: pd.DataFrame, classes: Sequence[str], levels: int) -> None:
+def _furthest(validation: Sequence[float]) -> int:
+    """The level before the first that lies more than 2 points below level 0's."""
+    fallen = [level for level, ap in enumerate(validation) if ap < validation[0] - 0.02 - 1e-9]
+    return min(fallen, default=len(validation)) - 1
+
+
+def _pictures(
+    folder: Path,
+    tickets: pd.DataFrame,
+    classes: Sequence[str],
+    ends: Mapping[tuple[str, int], int],
+) -> None:
     """Four pictures with one object of each class; found with less certainty once pruned."""
     places = [
         {"class": name, "x0": 0.3 * k, "y0": 0.3 * k, "x1": 0.3 * k + 0.25, "y1": 0.3 * k + 0.25}
         for k, name in enumerate(classes[:3])
     ]
     truth = {"cell": "", "variant": "truth", "init": "", "seed": None, "level": 0}
-    first = tickets[(tickets["seed"] == tickets["seed"].min()) & tickets["level"].isin([0, levels])]
+    first = tickets[tickets["seed"] == tickets["seed"].min()]
+    last = [ends[key] for key in zip(first["variant"], first["seed"], strict=True)]
+    first = first[(first["level"] == 0) | (first["level"] == last)]
     of = ["cell", "variant", "init", "seed", "level"]
     rows = []
     (folder / "pictures").mkdir()

@@ -112,12 +112,28 @@ def test_rows_of_networks_that_are_elsewhere_stay(copied):
     assert len(found) == 2 * len(table)
 
 
-def test_curves_are_those_of_the_first_and_the_last_level(ran):
-    curves = pd.read_parquet(ran[0] / "squares" / "precision_recall.parquet")
-    for _, curve in curves.groupby(["level", "class"]):
-        assert curve["recall"].tolist() == pytest.approx(np.linspace(0, 1, 101).tolist())
-        assert (curve["precision"].diff().dropna() <= 0).all(), "not an envelope"
-    assert len(curves) == 2 * 2 * 101
+def validation_falls(study, lost):
+    """Write into levels.csv that level 1 lost so much on the validation pictures."""
+    table = pd.read_csv(study / "levels.csv")
+    first = table.loc[table["level"] == 0, "val_accuracy"].item()
+    table.loc[table["level"] == 1, "val_accuracy"] = first - lost
+    table.to_csv(study / "levels.csv", index=False)
+
+
+def test_curves_and_detections_are_of_level_0_and_of_the_furthest_at_the_allowed_loss(copied):
+    study = copied / "squares"
+    for lost, levels in ((0.02, [0, 1]), (0.03, [0])):
+        validation_falls(study, lost)
+        (study / "detections.parquet").unlink()
+        measure_detectors(squares.config(), copied)
+        curves = pd.read_parquet(study / "precision_recall.parquet")
+        assert sorted(curves["level"].unique()) == levels
+        for _, curve in curves.groupby(["level", "class"]):
+            assert curve["recall"].tolist() == pytest.approx(np.linspace(0, 1, 101).tolist())
+            assert (curve["precision"].diff().dropna() <= 0).all(), "not an envelope"
+        assert len(curves) == len(levels) * 2 * 101
+        found = pd.read_parquet(study / "detections.parquet")
+        assert set(found["level"]) <= set(levels)
 
 
 def test_an_envelope_by_hand():
@@ -185,13 +201,10 @@ def test_fresh_discards_what_was_measured(copied):
 
 
 def test_the_best_is_the_cheapest_that_is_good_enough(copied):
-    file = copied / "squares" / "levels.csv"
-    table = pd.read_csv(file)
+    (cell,) = cells(squares.config())
     for lost, level in ((0.02, 1), (0.03, 0)):
-        first = table.loc[table["level"] == 0, "val_accuracy"].item()
-        table.loc[table["level"] == 1, "val_accuracy"] = first - lost
-        table.to_csv(file, index=False)
-        assert best(copied / "squares", 0.02) == (table["cell"][0], level)
+        validation_falls(copied / "squares", lost)
+        assert best(copied / "squares", 0.02) == (cell.name, level)
 
 
 def test_a_detector_is_picked_with_what_its_output_means(ran):

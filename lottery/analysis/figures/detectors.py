@@ -32,14 +32,16 @@ SHOWN = 0.3
 _COLUMNS = 4
 _FEW = 8
 """Boxes in a picture up to which each is named."""
+_FURTHEST = f"each ticket at its furthest level within {100 * ALLOWED:g} points of accuracy"
 _RECALLS = np.round(np.linspace(0, 1, 101), 2)
 
 
 @styled
 def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) -> Figure:
-    """Precision against recall in %, a panel per class: unpruned, and each variant's last level.
+    """Precision against recall in %, a panel per class: unpruned, and each variant pruned.
 
-    curves: table of `lottery.analysis.frames.precision_recall`. Means over seeds and schemes at
+    curves: table of `lottery.analysis.frames.precision_recall`, of each ticket's level 0 and its
+    furthest within the allowed loss, which may be level 0 too. Means over seeds and schemes at
     equal recall; a recall that a network does not reach counts as precision 0.
     """
     names = list(dict.fromkeys(curves["class"]))
@@ -52,7 +54,7 @@ def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) 
         columns,
         (WIDTH, 1.6 + 1.6 * rows),
         f"{study}: precision against recall on test pictures, IoU ≥ 0.5",
-        f"Means over {seeds} at equal recall; each variant at its last level",
+        f"Means over {seeds} at equal recall; {_FURTHEST}",
         sharex=True,
         sharey=True,
     )
@@ -62,7 +64,9 @@ def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) 
         of_class = own[own["class"] == name]
         _curve(ax, of_class[of_class["level"] == 0], Look(BLACK, "None", "--"), "unpruned")
         for variant, look in looks.items():
-            pruned = of_class[(of_class["variant"] == variant) & (of_class["level"] > 0)]
+            variants_own = of_class[of_class["variant"] == variant]
+            last = variants_own.groupby("cell")["level"].transform("max")
+            pruned = variants_own[variants_own["level"] == last]
             _curve(ax, pruned, look, variant_name(variant))
         ax.set_title(name, loc="left")
         lowest = number + columns >= len(names)
@@ -108,8 +112,8 @@ def detections(
 ) -> Figure:
     """Boxes on the same pictures: those that are there, found unpruned, found by each variant.
 
-    found: table of `lottery.analysis.frames.detections`, of which the last level of each variant
-    is drawn. pictures: files by number.
+    found: table of `lottery.analysis.frames.detections`. Each variant is drawn at the level that
+    `furthest` chooses. pictures: files by number.
     """
     numbers = [number for number in pictures if number in set(found["picture"])]
     boxes = found[(found["variant"] == TRUTH) | (found["score"] >= SHOWN)]
@@ -117,18 +121,19 @@ def detections(
     of = "" if first.empty else str(first["variant"].iloc[0])
     bands = [("ground truth", boxes[boxes["variant"] == TRUTH])]
     bands.append((_band("unpruned", of, 0, levels, found), _of(boxes, of, 0)))
+    chosen = furthest(sizes(levels)).set_index(["variant", "cell"])["level"]
     for variant in variants:
-        last = int(found.loc[found["variant"] == variant, "level"].max())
-        title = _band(variant_name(variant), variant, last, levels, found)
-        bands.append((title, _of(boxes, variant, last)))
+        cell = found.loc[found["variant"] == variant, "cell"].iloc[0]
+        level = int(chosen[variant, cell])
+        title = _band(variant_name(variant), variant, level, levels, found)
+        bands.append((title, _of(boxes, variant, level)))
     figure, axes = new_figure(
         len(bands),
         len(numbers),
         (WIDTH, 0.9 + 1.75 * len(bands)),
         f"{levels['study'].iloc[0]}: objects in test pictures, before and after pruning",
-        f"Detections that score {SHOWN} or more, by one seed; each variant is the one of its way "
-        f"of pruning that removes most within {100 * ALLOWED:g} points of accuracy, at its last "
-        "level",
+        f"Detections that score {SHOWN} or more, by one seed; {_FURTHEST}, of the variant that "
+        "removes most in its way of pruning",
     )
     classes = sorted(set(found["class"]))
     looks = line_looks(classes)

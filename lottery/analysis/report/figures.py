@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lottery.analysis.detectors import ALLOWED
 from lottery.analysis.figures.style import file_name, scheme_name, variant_name
 
 _CAPTIONS = {
@@ -15,8 +16,10 @@ _CAPTIONS = {
     "influence": "What the length of training E, the threshold P and the interval I do to accuracy "
     "and reduction: coefficients of the model with all products.",
     "detections": "Objects in the same test pictures: those that are there, those that the "
-    "unpruned detector finds, and those that pruned detectors find.",
-    "precision_recall": "Precision against recall by class, unpruned and at the last level.",
+    "unpruned detector finds, and those that pruned detectors find at the furthest level within "
+    f"{100 * ALLOWED:g} points of accuracy on validation pictures.",
+    "precision_recall": "Precision against recall by class, unpruned and at the furthest level "
+    f"within {100 * ALLOWED:g} points of accuracy on validation pictures.",
     "layer_widths": "Filters and neurons in each layer, all and those kept.",
     "accuracy_by_variant": "Test accuracy at the end of each level against what is left, a "
     "panel per variant of the protocol.",
