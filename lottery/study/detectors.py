@@ -37,7 +37,7 @@ from lottery.study.tables import OF_DETECTORS
 from lottery.study.worker import repeatable
 from lottery.tickets.ranking import example_of
 from lottery.tickets.size import smaller
-from lottery.training.loop import in_batches
+from lottery.training.loop import autocast, in_batches
 
 log = logging.getLogger("lottery")
 
@@ -110,7 +110,8 @@ def _measure_all(
         what = f"{each.cell.label}, level {each.level}"
         log.info("measuring %s (%d of %d)", what, number, len(todo))
         model = small_network(config, store, each.cell, each.level, data.test)
-        found = measure(model, data.test, objective, device)
+        precision = config.variant(each.cell.variant).train.precision
+        found = measure(model, data.test, objective, device, precision)
         with whole(each.path) as path:
             path.write_text(json.dumps(found), encoding="utf-8")
     busy = others()
@@ -142,10 +143,15 @@ def small_network(
     return smaller(model, trace(model, example_of(examples)), masks)
 
 
-def measure(model: nn.Module, examples: Examples, objective: Detection, device: str) -> Found:
-    """Average precision on all examples by class, curves, and what the network costs."""
+def measure(
+    model: nn.Module, examples: Examples, objective: Detection, device: str, precision: str
+) -> Found:
+    """Average precision on all examples by class, curves, and what the network costs.
+
+    precision: that of training, so that average precision is that of the level's own evaluation.
+    """
     boxes = examples.labels.cpu()
-    with repeatable(device):
+    with repeatable(device), autocast(precision, torch.device(device)):
         found = _detect(model.to(device), examples.to(device), objective).cpu()
     rules = {
         "ap_11": objective.precision(found, boxes, "voc2007"),

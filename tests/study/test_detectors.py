@@ -1,5 +1,6 @@
 """What is measured of a study's detectors: those without the filters that went."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -53,6 +54,16 @@ def test_the_smaller_network_is_as_precise_as_the_masked_one(ran):
     assert (whole["latency_low"] <= whole["latency_ms"]).all()
     assert (whole["latency_ms"] <= whole["latency_high"]).all()
     assert (whole["latency_n"] == 50).all() and (whole["pictures"] == 12).all()
+
+
+def test_average_precision_is_that_of_the_study_in_bfloat16_too(tmp_path):
+    train = dataclasses.replace(squares.config().train, precision="bfloat16")
+    config = squares.config(train=train, data="tests.squares:squares(test=60)")
+    assert not tiny.run_here(config, tmp_path).failures
+    table = measure_detectors(config, tmp_path)
+    levels = pd.read_csv(tmp_path / "squares" / "levels.csv")
+    found = table.loc[table["class"] == "all", "ap_area"]
+    assert found.tolist() == pytest.approx(levels["test_accuracy"].tolist())
 
 
 def test_classes_have_rows_of_their_own(ran):
