@@ -48,8 +48,8 @@ class SceneSet:
     def __post_init__(self) -> None:
         """Refuse what gives no pictures, or pictures too small for a digit."""
         class_names(self.classes)
-        if self.size < 32:
-            raise ConfigError("size", self.size, "32 pixels or more")
+        if self.size < 64:
+            raise ConfigError("size", self.size, "64 pixels or more")
         for part in ("train", "val", "test"):
             if getattr(self, part) < 1:
                 raise ConfigError(part, getattr(self, part), "1 picture or more")

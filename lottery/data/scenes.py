@@ -35,6 +35,9 @@ DIFFICULT_SIDE = 16
 
 DIFFICULT_AREA = 0.4
 """A digit of whose ink a smaller part is to be seen is difficult."""
+LEAST = 2
+"""Width and height in pixels of which at least has to be seen of an object: boxes of one pixel are
+slips of the hand to readers of VOC."""
 MOST = 5
 """Digits in a picture."""
 FRAGMENTS = 4
@@ -116,7 +119,7 @@ def compose(
         whole = int((digit > INK).sum())
         placed.append(_Placed(str(label), _bounds(ink), whole, int(ink.sum()) < whole, ink))
     names = class_names(classes)
-    objects = [each.seen(scale) for each in placed if each.name in names and each.visible.any()]
+    objects = [each.seen(scale) for each in placed if each.name in names and each.shows()]
     return (picture * 255).round().to(torch.uint8), objects
 
 
@@ -132,6 +135,13 @@ class _Placed:
     truncated: bool
     visible: Tensor
     """Whose ink is to be seen at a pixel: size × size."""
+
+    def shows(self) -> bool:
+        """Whether enough is to be seen of it for a box."""
+        if not self.visible.any():
+            return False
+        left, top, right, bottom = _bounds(self.visible)[0].tolist()
+        return min(right - left, bottom - top) >= LEAST
 
     def seen(self, scale: float) -> Object:
         """What is to be seen of it, as an object."""
@@ -179,7 +189,10 @@ def _put(digit: Tensor, size: int, others: list[Tensor], chance: Generator) -> T
             for edge, most in zip(digit.shape, over, strict=True)
         )
         canvas = _on_canvas(digit, top, left, size)
-        bounds = _bounds(canvas > INK)
+        ink = canvas > INK
+        if not ink.any():  # thin ones fade as they shrink, or their ink is over the edge
+            continue
+        bounds = _bounds(ink)
         if not others or box_iou(bounds, torch.cat(others)).max() < OVERLAP:
             return canvas
     return None

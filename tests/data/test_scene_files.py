@@ -39,6 +39,21 @@ def test_what_is_written_is_sound_and_complete(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+@pytest.mark.parametrize("ink", [90, 255])
+def test_thin_and_faint_digits_make_no_picture_that_cannot_be_read(tmp_path, monkeypatch, ink):
+    """Strokes of a pixel: shrunk, they are too pale to be seen or as narrow as a pixel."""
+    arrays = mnist_arrays()
+    for part in ("train", "test"):
+        arrays[f"{part}_images"] = torch.zeros_like(arrays[f"{part}_images"])
+        arrays[f"{part}_images"][:, 4:24, 14] = ink
+        arrays[f"{part}_images"][::2, 14, 5:24] = ink
+    monkeypatch.setattr(scene_files.sources, "arrays", lambda *_: arrays)
+    folder = scene_folder(SceneSet(size=64, train=60, val=1, test=1), tmp_path)
+    assert check_voc(folder) == []
+    annotations = [file.read_text() for file in (folder / "Annotations").iterdir()]
+    assert any("<object>" in each for each in annotations)
+
+
 def test_no_source_image_is_in_two_parts(tmp_path, monkeypatch):
     used = {}
 
@@ -152,7 +167,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     ("settings", "message"),
     [
         ({"classes": "all"}, "classes is 'all'; allowed: ten, one"),
-        ({"size": 16}, "size is 16; allowed: 32 pixels or more"),
+        ({"size": 63}, "size is 63; allowed: 64 pixels or more"),
         ({"val": 0}, "val is 0; allowed: 1 picture or more"),
     ],
 )
