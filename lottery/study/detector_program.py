@@ -18,6 +18,7 @@ from lottery.study.detectors import measure_detectors
 from lottery.study.grid import cells
 from lottery.study.program import Program, console, of_variant, show_place
 from lottery.study.run import StudyResult
+from lottery.study.start import check_alike
 from lottery.study.store import StudyStore
 
 
@@ -70,10 +71,14 @@ class DetectorProgram(Program):
         return super().run(arguments, config)
 
     def _first(self, config: StudyConfig) -> StudyConfig | None:
-        """The shipped study whose detectors are pruned, with the schemes and seeds of this one."""
+        """The shipped study whose detectors are pruned, with the schemes and seeds of this one.
+
+        Raises ConfigError, before they are trained, if they are of another network or other data.
+        """
         if config.start is None or not (self.configs / f"{config.start}.yaml").is_file():
             return None
         _, first = parse_study(self.make_parser(), [config.start], self.configs, self.families)
+        check_alike(config, first)
         return dataclasses.replace(first, inits=config.inits, seeds=config.seeds)
 
     def _check_data(self, arguments: Namespace, config: StudyConfig) -> int:

@@ -107,6 +107,15 @@ def test_detectors_of_any_study_can_be_pruned(ran, run_detector, tmp_path):
     assert (status, "start is 'nowhere'" in error) == (2, True)
 
 
+def test_detectors_that_cannot_be_pruned_are_not_trained_first(run_detector, tmp_path):
+    wider = squares.MODEL.replace("0.125", "0.25")
+    status, _, error = run_detector("detector-second", "--model", wider, results=tmp_path)
+    assert status == 2
+    assert "start is 'detector-first'; allowed: a study of tiny_yolo_v2(" in error
+    assert "width=0.25) on tests.squares:squares, not tiny_yolo_v2(" in error
+    assert not (tmp_path / "detector-first").exists()
+
+
 def test_results_at_a_url_are_refused_before_any_training(run_detector):
     status, _, error = run_detector("detector-first", results="memory://detectors")
     assert status == 2
