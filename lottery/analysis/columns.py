@@ -81,6 +81,7 @@ DETECTORS = {
     "class": TEXT,
     "ap_11": FRACTION,
     "ap_area": FRACTION,
+    "ap_before": FRACTION,
     "boxes": MAYBE_COUNT,
     "parameters": MAYBE_COUNT,
     "macs": MAYBE_COUNT,

@@ -1,6 +1,7 @@
 """The tables of a study of detectors, from what is measured of its levels.
 
-    detectors.csv             a row per ticket, level and class, and one for all classes
+    detectors.csv             a row per ticket, level and class, and one for all classes, which has
+                              ap_before too: mean AP as pruned, before the level was trained
     precision_recall.parquet  of each ticket's level 0 and the furthest at a small loss, by class
     detections.parquet        what the same levels of one ticket a variant find in a few pictures
     pictures/                 these pictures, as detectors see them
@@ -16,11 +17,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lottery.analysis.detectors import furthest
+from lottery.analysis.detectors import before_retraining, furthest
 from lottery.data.images import Examples
 from lottery.detection.objective import Detection
 from lottery.errors import StoreError, in_a_line
 from lottery.study.cell_store import whole
+from lottery.study.config import StudyConfig
 from lottery.study.grid import TICKET, Cell
 from lottery.study.tables import OF_DETECTORS, PICTURES, Rows, places, read_table
 
@@ -31,7 +33,7 @@ TRUTH = "truth"
 _IDENTITY = ["variant", "init", "seed", "level"]
 _TEXT = ("study", "cell", "variant", "init", "class")
 _WHOLE = ("boxes", "parameters", "macs", "bytes", "latency_n", "pictures")
-_FRACTIONS = ("ap_11", "ap_area", "latency_ms", "latency_low", "latency_high")
+_FRACTIONS = ("ap_11", "ap_area", "ap_before", "latency_ms", "latency_low", "latency_high")
 
 
 def read_detectors(path: Path) -> pd.DataFrame:
@@ -48,11 +50,16 @@ def read_detectors(path: Path) -> pd.DataFrame:
 
 
 def write_tables(
-    folder: Path, study: str, measured: Sequence[Measured], examples: Examples, pictures: int
+    folder: Path,
+    config: StudyConfig,
+    measured: Sequence[Measured],
+    examples: Examples,
+    pictures: int,
 ) -> None:
     """Put what is measured into the tables, in place of older rows of the same cells.
 
-    folder: with levels.csv, whose validation accuracies say how far a ticket can be pruned.
+    folder: with levels.csv, whose validation accuracies say how far a ticket can be pruned, and
+    curves.parquet, which has what networks did before they were trained on.
     examples: the test pictures, of which the first few are written too.
     """
     levels = read_table(folder / "levels.csv")
@@ -62,11 +69,13 @@ def write_tables(
         for cell, level, found in measured
         if level == 0 or (cell.variant, cell.name, level) in chosen
     ]
-    table = [
-        {"study": study} | _place(cell, level) | row
-        for cell, level, found in measured
-        for row in found["rows"]
-    ]
+    before = _before(folder, config, levels)
+    table = []
+    for cell, level, found in measured:
+        place = {"study": config.name} | _place(cell, level)
+        every, *classes = found["rows"]
+        ap = {"ap_before": before.get((cell.variant, cell.name, level), np.nan)}
+        table += [place | every | ap, *(place | row for row in classes)]
     curves = [
         _place(cell, level) | {"class": name, "recall": place / 100, "precision": precision}
         for cell, level, found in ends
@@ -86,6 +95,16 @@ def write_tables(
     for number, image in enumerate(examples.images[:pictures].cpu().numpy()):
         with whole(folder / PICTURES / f"{number}.jpg") as path:
             Image.fromarray(image).save(path, "JPEG", quality=90)
+
+
+def _before(
+    folder: Path, config: StudyConfig, levels: pd.DataFrame
+) -> dict[tuple[str, str, int], float]:
+    """AP before retraining by variant, cell and level; where weights go back, there is none."""
+    kept = [v for v in config.variant_names if config.variant(v).rewind.mode != "weights"]
+    own = levels[levels["variant"].isin(kept)]
+    found = before_retraining(own, read_table(folder / "curves.parquet"))
+    return dict(zip(places(found), found["test_accuracy"], strict=True))
 
 
 def _place(cell: Cell, level: int) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def measure_detectors(
             data = load(config.data, data_dir)
             _measure_all(joined, store, todo, data, device)
             found = [(each.cell, each.level, json.loads(each.path.read_text())) for each in levels]
-            write_tables(store.root, config.name, found, data.test, SHOWN)
+            write_tables(store.root, joined, found, data.test, SHOWN)
     return read_detectors(store.root / "detectors.csv")
 
 

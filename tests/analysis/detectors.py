@@ -27,7 +27,8 @@ def write_detector_study(
     levels: int = 2,
     data: str = "digit_scenes",
 ) -> Path:
-    """Before retraining AP is half of `ap`, latency falls as MACs do, by half of `removed`.
+    """Latency falls as MACs do, by half of `removed`. Before retraining AP is half of `ap`; in
+    variants called soft or rewind it is not known.
 
     Classes have the mean AP, but the first 0.1 less and the last 0.1 more. Validation AP is `ap`
     too. Returns the study's folder.
@@ -67,7 +68,9 @@ def write_detector_study(
                     if k <= 100 * mean
                 ]
         latency = 10 * row.macs / tickets["macs"].max()
+        as_pruned = row.level > 0 and not row.variant.endswith(("soft", "rewind"))
         detectors[-1 - len(classes)] |= {
+            "ap_before": row.test_accuracy / 2 if as_pruned else None,
             "parameters": row.parameters,
             "macs": row.macs,
             "bytes": 4 * row.parameters,

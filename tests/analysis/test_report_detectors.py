@@ -11,7 +11,7 @@ from tests.analysis.test_report_filters import cells, section
 VARIANTS = {
     "l2_hard": {},
     "random_hard": {"prune": {"criterion": "random_filters"}},
-    "l2_soft": {},
+    "l2_soft": {"prune": {"iterative": False, "during": "soft(every=2ep)"}},
 }
 REMOVED = {"l2_hard": 0.4, "random_hard": 0.2, "l2_soft": 0.3}
 
@@ -61,9 +61,17 @@ def test_each_variant_is_judged_at_the_last_level_before_it_falls(text):
     assert chance[1] == "1"
     assert chance[2] == "21.0 ± 2.5"  # 20, 21 and 22 %
     assert soft[2] == "52.4 ± 3.4"  # 51, 52.39 and 53.76 %
-    assert soft[7] == "−0.5 ± 0.0"
-    assert soft[9:] == ["3 of 3", "3"]
-    assert chance[9] == "0 of 3"
+    assert soft[8] == "−0.5 ± 0.0"
+    assert soft[10:] == ["3 of 3", "3"]
+    assert chance[10] == "0 of 3"
+
+
+def test_ap_before_retraining_is_told_or_why_there_is_none(text):
+    own = section(text, "Detector")
+    assert cells(own, "l2_hard")[7] == "40.2 ± 1.2"  # half of 79.5, 80.5 and 81.5 %
+    assert cells(own, "random_hard")[7] == "40.5 ± 1.2"
+    assert cells(own, "l2_soft")[7] == "–"
+    assert "`l2_soft`: none, as filters are zeroed" in own
 
 
 def test_savings_of_operations_are_geometric_means(text):

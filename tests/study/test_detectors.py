@@ -21,6 +21,7 @@ from lottery.study import cells
 from lottery.study.detector_choice import best, pick
 from lottery.study.detectors import envelope, measure_detectors, small_network
 from lottery.study.store import StudyStore
+from lottery.tickets.imp import RewindConfig
 from tests import squares, tiny
 
 
@@ -64,6 +65,25 @@ def test_average_precision_is_that_of_the_study_in_bfloat16_too(tmp_path):
     levels = pd.read_csv(tmp_path / "squares" / "levels.csv")
     found = table.loc[table["class"] == "all", "ap_area"]
     assert found.tolist() == pytest.approx(levels["test_accuracy"].tolist())
+
+
+def test_average_precision_before_retraining_is_that_of_the_levels_first_evaluation(tmp_path):
+    train = dataclasses.replace(squares.config().train, duration="60it", eval_start=True)
+    rewind = RewindConfig(mode="learning_rate", to="40it")
+    variants = {
+        "hard": {},
+        "soft": {"prune": {"iterative": False, "during": "soft(every=20it)"}},
+        "back": {"rewind": {"mode": "weights", "to": "0it"}},
+    }
+    config = squares.config(train=train, rewind=rewind, variants=variants)
+    assert not tiny.run_here(config, tmp_path).failures
+    table = measure_detectors(config, tmp_path)
+    before = table[table["ap_before"].notna()]
+    assert before[["class", "variant", "level"]].values.tolist() == [["all", "hard", 1]]
+    curves = pd.read_parquet(tmp_path / "squares" / "curves.parquet")
+    own = curves[(curves["variant"] == "hard") & (curves["level"] == 1)]
+    assert own["step"].tolist() == [40, 60]
+    assert before["ap_before"].item() == own["test_accuracy"].iloc[0]
 
 
 def test_classes_have_rows_of_their_own(ran):

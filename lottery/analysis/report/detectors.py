@@ -195,6 +195,33 @@ def _far(own: Saved, sources: Sources) -> str:
     return answer
 
 
+def _without_before(own: Saved) -> str:
+    """Which variants have no AP between pruning and training, and why."""
+    detectors = own.study.detectors
+    assert detectors is not None
+    known = set(detectors.loc[detectors["ap_before"].notna(), "variant"])
+    found: dict[str, list[str]] = {}
+    for variant in own.variants:
+        during, rewind, train = (
+            settings(own.study.config, variant, group) for group in ("prune", "rewind", "train")
+        )
+        if variant in known:
+            continue
+        if during.get("during", "none") != "none":
+            reason = (
+                "filters are zeroed, drawn together or shrunk while a level trains, and removed at "
+                "its end with no training behind it"
+            )
+        elif rewind.get("mode") == "weights":
+            reason = "weights go back before a level is trained"
+        elif not train.get("eval_start"):
+            reason = "networks were not evaluated where a level starts (`train.eval_start`)"
+        else:
+            reason = "no pruned level was trained"
+        found.setdefault(reason, []).append(f"`{variant}`")
+    return "".join(f" {listed(names)}: none, as {reason}." for reason, names in found.items())
+
+
 def _variants(own: Saved, sources: Sources) -> str:
     tests = _tests(own)
     rows = []
@@ -209,6 +236,9 @@ def _variants(own: Saved, sources: Sources) -> str:
             text(own.source(variant, column), column, sources)
             for column in ("fewer_macs", "speed_up")
         ]
+        before = own.source(variant, "ap_before")
+        known = plus_minus(before.interval(), 100, 1)
+        row.append(sources.link(before, known) if before.values else ABSENT)
         change = own.source(variant, "ap_change")
         row.append(sources.link(change, plus_minus(change.interval(), 100, 1, sign=True)))
         if variant in tests:
@@ -219,17 +249,20 @@ def _variants(own: Saved, sources: Sources) -> str:
             row.append(ABSENT)
         row.append(f"{int(cells['censored'].sum())} of {len(cells)}")
         rows.append([*row, str(cells["seed"].nunique())])
-    header = ["Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)",
-              "Fewer MACs", "Faster", "AP change (pp)", "Parameters less random's (pp)",
-              "Never fell", "n"]  # fmt: skip
+    header = [
+        *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
+        *("Fewer MACs", "Faster", "AP as pruned (%)", "AP change (pp)"),
+        *("Parameters less random's (pp)", "Never fell", "n"),
+    ]
     return (
         f"Each ticket at its last level before mean AP on validation pictures falls by more than "
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
-        "them less the unpruned. Sizes are those of the physically smaller network: *bytes* on "
-        "disk, *faster* by the median latency of one picture. Mean ± half of the 95 % t-interval "
-        "over seeds, schemes of a seed averaged first; ratios are geometric, with their interval. "
-        "*Less random's*: paired by scheme and seed, Holm's p over the column. *Never fell*: "
-        "tickets that lost no more at any level that was trained.\n\n"
-        + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+        "them less the unpruned, *AP as pruned* that of the network that the level's training "
+        f"began with, where filters had been removed.{_without_before(own)} Sizes are those of the "
+        "physically smaller network: *bytes* on disk, *faster* by the median latency of one "
+        "picture. Mean ± half of the 95 % t-interval over seeds, schemes of a seed averaged first; "
+        "ratios are geometric, with their interval. *Less random's*: paired by scheme and seed, "
+        "Holm's p over the column. *Never fell*: tickets that lost no more at any level that was "
+        "trained.\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
