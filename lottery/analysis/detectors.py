@@ -4,6 +4,8 @@ Sizes and times are those of the physically smaller network, shares those of the
 the same variant, scheme and seed.
 """
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from lottery.analysis.endpoints import PAIR, ROUNDING, with_unpruned
@@ -40,6 +42,18 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
         fewer_macs=found["macs"][1] / found["macs"][0],
         ap_change=found["ap_area"][0] - found["ap_area"][1],
     )
+
+
+def since_unpruned(levels: pd.DataFrame, anew: Collection[str]) -> pd.DataFrame:
+    """Tickets with a column `steps_since`: training that a network had since the unpruned one.
+
+    levels: a study's table. anew: variants in which each level starts from the unpruned network, or
+    from weights that are older still, so that its own steps are all.
+    """
+    tickets = levels[levels["branch"] == "ticket"].sort_values("level")
+    steps = tickets["steps"].where(tickets["level"] > 0, 0)
+    total = steps.groupby([tickets[name] for name in PAIR]).cumsum()
+    return tickets.assign(steps_since=steps.where(tickets["variant"].isin(anew), total))
 
 
 def furthest(table: pd.DataFrame, allowed: float = ALLOWED) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lottery.analysis import curves, frames, levels
-from lottery.analysis.detectors import before_retraining, furthest, networks
+from lottery.analysis.detectors import before_retraining, furthest, networks, since_unpruned
 from tests.analysis.detectors import write_detector_study
 
 VARIANTS = {"l2_hard": {}, "l2_soft": {}}
@@ -95,6 +95,15 @@ def test_each_ticket_has_its_own_furthest_level(results):
     assert furthest(table).set_index(["variant", "seed"])["level"].to_dict() == {
         (variant, seed): 0 if seed == 1 else 1 for variant in VARIANTS for seed in range(3)
     }
+
+
+def test_training_adds_up_unless_levels_start_from_the_unpruned_network(results):
+    table = since_unpruned(levels("detectors", results), ["l2_soft"])
+    found = table.groupby(["variant", "level"])["steps_since"].unique().map(list).to_dict()
+    assert found == {
+        ("l2_hard", 0): [0], ("l2_hard", 1): [100], ("l2_hard", 2): [200],
+        ("l2_soft", 0): [0], ("l2_soft", 1): [100], ("l2_soft", 2): [100],
+    }  # fmt: skip
 
 
 def test_what_pruning_alone_does_is_read_at_a_levels_first_step(results):

@@ -32,7 +32,7 @@ from lottery.analysis.figures.style import (
 from lottery.analysis.sizes import only_weights, sizes
 from lottery.analysis.statistics import summary
 
-WAYS = ("hard", "soft", "softhard", "rewind")
+WAYS = ("hard", "oneshot", "soft", "softhard", "rewind")
 """Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
 _WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
 _LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))

@@ -5,21 +5,26 @@ from collections.abc import Iterable
 from lottery.analysis.detectors import networks
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
-from lottery.analysis.frames import settings
 from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.constrained import constrained
-from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
-from lottery.analysis.report.filters import CHANCE, references
+from lottery.analysis.report.detector_table import criterion, less_random, variants
+from lottery.analysis.report.document import listed, plus_minus, table
+from lottery.analysis.report.filters import CHANCE
 from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, saved, text, where
-from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
+from lottery.analysis.report.sources import Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 
 QUESTION = (
     "**Which filter criteria suit a convolutional object detector, which save memory and which "
     "operations, and how far can one go before mean AP falls?**"
 )
-_SHARES = {"parameters_removed": "parameters", "bytes_removed": "bytes", "macs_removed": "MACs"}
-_SAVED = _SHARES | {"latency_removed": "latency"}
+UNEQUAL = "Steps are those since the unpruned network; ways that had more are favoured."
+_SAVED = {
+    "parameters_removed": "parameters",
+    "bytes_removed": "bytes",
+    "macs_removed": "MACs",
+    "latency_removed": "latency",
+}
 
 
 def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
@@ -31,7 +36,7 @@ def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
     if own is None:
         return ""
     return "\n\n".join(
-        (_unpruned(own, sources), _answers(own, rivals, sources), _variants(own, sources))
+        (_unpruned(own, sources), _answers(own, rivals, sources), variants(own, sources))
     )
 
 
@@ -87,18 +92,19 @@ def _suit(own: Saved, sources: Sources) -> str:
             f"{name} {sources.link(means[v], plus_minus(means[v].interval(), 100, 1))} %"
             for name, v in order
         ]
-        parts.append(f"{way + ': ' if way else ''}{', '.join(texts)}")
+        trained = own.trained(way, sorted(group.values()), sources)
+        parts.append(f"{way or 'all'}, after {trained} steps: {', '.join(texts)}")
     better, worse = _against_chance(own)
     chance = ""
     if better is not None:
         chance = f" More than random filters removed in the same way (Holm): {better or 'none'}"
         chance += f"; less: {worse}." if worse else "."
-    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{chance}"
+    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{chance} {UNEQUAL}"
 
 
 def _against_chance(own: Saved) -> tuple[str | None, str]:
     """Variants that remove more, and less, than random filters; None where there are none."""
-    tests = _tests(own)
+    tests = less_random(own)
     if not tests:
         return None, ""
     names: dict[bool, list[str]] = {True: [], False: []}
@@ -106,22 +112,6 @@ def _against_chance(own: Saved) -> tuple[str | None, str]:
         if p < 0.05:
             names[source.interval().mean > 0].append(f"`{variant}`")
     return listed(names[True]), listed(names[False])
-
-
-def _tests(own: Saved) -> dict[str, tuple[str, Source, float]]:
-    """By variant its reference of random filters, the parameters removed less its, Holm's p."""
-    of = {
-        variant: reference
-        for variant, reference in references(own.study, own.variants).items()
-        if _criterion(own.study, reference) == CHANCE
-    }
-    found = {v: own.less(v, reference, "parameters_removed") for v, reference in of.items()}
-    p = holm([difference(value for _, value in source.values).t_p for source in found.values()])
-    return {v: (of[v], found[v], float(q)) for v, q in zip(found, p, strict=True)}
-
-
-def _criterion(study: Study, variant: str) -> str:
-    return str(settings(study.config, variant, "prune").get("criterion", ""))
 
 
 def _memory(own: Saved, sources: Sources) -> str:
@@ -161,7 +151,7 @@ def _best(own: Saved, column: str, sources: Sources) -> str:
 def _far(own: Saved, sources: Sources) -> str:
     """By way of pruning, over the criteria that all ways have, random filters aside."""
     groups = {
-        way: {name: v for name, v in group.items() if _criterion(own.study, v) != CHANCE}
+        way: {name: v for name, v in group.items() if criterion(own.study, v) != CHANCE}
         for way, group in ways(own.variants).items()
     }
     groups = {way: group for way, group in groups.items() if len(group) > 1}
@@ -181,12 +171,15 @@ def _far(own: Saved, sources: Sources) -> str:
             )
             shown = sources.link(source, plus_minus(source.interval(), 100, 1))
             texts.append(f"{shown} % of {word}")
-        parts.append(f"{way or 'all'}: {listed(texts)}")
+        trained = own.trained(way, chosen, sources)
+        parts.append(f"{way or 'all'}: {listed(texts)}, after {trained} steps")
     best = max(own.variants, key=lambda v: own.source(v, "parameters_removed").interval().mean)
     most = own.source(best, "parameters_removed")
     answer = f"Furthest goes `{best}`: {text(most, 'parameters_removed', sources)} of parameters."
     if parts:
         answer += f" Mean of {len(common) or 'all'} criteria, by way: {'; '.join(parts)}."
+        answer += f" {UNEQUAL}"
+    answer += _like_for_like(own, sources)
     censored = int(own.table["censored"].sum())
     if censored:
         answer += (
@@ -195,74 +188,18 @@ def _far(own: Saved, sources: Sources) -> str:
     return answer
 
 
-def _without_before(own: Saved) -> str:
-    """Which variants have no AP between pruning and training, and why."""
-    detectors = own.study.detectors
-    assert detectors is not None
-    known = set(detectors.loc[detectors["ap_before"].notna(), "variant"])
-    found: dict[str, list[str]] = {}
-    for variant in own.variants:
-        during, rewind, train = (
-            settings(own.study.config, variant, group) for group in ("prune", "rewind", "train")
-        )
-        if variant in known:
-            continue
-        if during.get("during", "none") != "none":
-            reason = (
-                "filters are zeroed, drawn together or shrunk while a level trains, and removed at "
-                "its end with no training behind it"
-            )
-        elif rewind.get("mode") == "weights":
-            reason = "weights go back before a level is trained"
-        elif not train.get("eval_start"):
-            reason = "networks were not evaluated where a level starts (`train.eval_start`)"
-        else:
-            reason = "no pruned level was trained"
-        found.setdefault(reason, []).append(f"`{variant}`")
-    return "".join(f" {listed(names)}: none, as {reason}." for reason, names in found.items())
-
-
-def _variants(own: Saved, sources: Sources) -> str:
-    tests = _tests(own)
-    rows = []
-    for variant in own.variants:
-        cells = own.table[own.table["variant"] == variant]
-        levels = sorted({int(level) for level in cells["level"]})
-        row = [variant, "–".join(str(level) for level in dict.fromkeys((levels[0], levels[-1])))]
-        for column in _SHARES:
-            source = own.source(variant, column)
-            row.append(sources.link(source, plus_minus(source.interval(), 100, 1)))
-        row += [
-            text(own.source(variant, column), column, sources)
-            for column in ("fewer_macs", "speed_up")
-        ]
-        before = own.source(variant, "ap_before")
-        known = plus_minus(before.interval(), 100, 1)
-        row.append(sources.link(before, known) if before.values else ABSENT)
-        change = own.source(variant, "ap_change")
-        row.append(sources.link(change, plus_minus(change.interval(), 100, 1, sign=True)))
-        if variant in tests:
-            _, source, p = tests[variant]
-            less = plus_minus(source.interval(), 100, 1, sign=True)
-            row.append(f"{sources.link(source, less)} (p {p_value(p)})")
-        else:
-            row.append(ABSENT)
-        row.append(f"{int(cells['censored'].sum())} of {len(cells)}")
-        rows.append([*row, str(cells["seed"].nunique())])
-    header = [
-        *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
-        *("Fewer MACs", "Faster", "AP as pruned (%)", "AP change (pp)"),
-        *("Parameters less random's (pp)", "Never fell", "n"),
-    ]
+def _like_for_like(own: Saved, sources: Sources) -> str:
+    """Soft pruning against hard that starts from the unpruned network too, with as many rounds."""
+    of_way = ways(own.variants)
+    soft, hard = of_way.get("soft", {}), of_way.get("oneshot", {})
+    texts = []
+    for name in sorted(soft.keys() & hard.keys()):
+        source = own.less(soft[name], hard[name], "parameters_removed")
+        shown = plus_minus(source.interval(), 100, 1, sign=True)
+        texts.append(f"{name} {sources.link(source, shown)}")
+    if not texts:
+        return ""
     return (
-        f"Each ticket at its last level before mean AP on validation pictures falls by more than "
-        f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
-        "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
-        "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_without_before(own)} Sizes are those of the "
-        "physically smaller network: *bytes* on disk, *faster* by the median latency of one "
-        "picture. Mean ± half of the 95 % t-interval over seeds, schemes of a seed averaged first; "
-        "ratios are geometric, with their interval. *Less random's*: paired by scheme and seed, "
-        "Holm's p over the column. *Never fell*: tickets that lost no more at any level that was "
-        "trained.\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+        " With one round from the unpruned network each, soft less one-shot hard pruning, in "
+        f"points of parameters removed: {', '.join(texts)}."
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.detectors import ALLOWED, furthest, networks
+from lottery.analysis.detectors import ALLOWED, furthest, networks, since_unpruned
+from lottery.analysis.frames import settings
 from lottery.analysis.paired import geometric_interval
 from lottery.analysis.report.document import between, number, plus_minus
 from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
@@ -17,6 +18,10 @@ TABLE = "detectors.csv"
 POINTS = f"{100 * ALLOWED:g} points"
 RATIOS = ("speed_up", "fewer_macs")
 """Columns of `networks` that are ratios, whose means are geometric; others are shares."""
+STEPS = (
+    "sum of `steps` of `levels.csv` from level 1 on, or that of the level alone where each level "
+    "starts from the unpruned network or from older weights"
+)
 _KEY = ["init", "seed"]
 
 
@@ -51,16 +56,32 @@ class Saved:
             TABLE,
         )
 
+    def trained(self, what: str, variants: list[str], sources: Sources) -> str:
+        """How many steps such variants were trained for since the unpruned network, as a link."""
+        rows = rows_of(self.table[self.table["variant"].isin(variants)], "steps_since")
+        which = f"{where(' or '.join(variants))}; {STEPS}"
+        title = f"{TITLE}: {what}, steps since the unpruned network"
+        source = of_rows(title, "steps_since", which, rows, TABLE)
+        return sources.link(source, plus_minus(source.interval(), 1, 0))
+
 
 def saved(study: Study) -> Saved | None:
     """Of a study of detectors whose pruned networks were measured."""
     if study.detectors is None:
         return None
-    known = networks(study.levels, study.detectors)
+    anew = [variant for variant in study.variants if _starts_anew(study, variant)]
+    known = networks(since_unpruned(study.levels, anew), study.detectors)
     if not (known["level"] > 0).any():
         return None
     found = furthest(known)
     return Saved(study, found, [name for name in study.variants if name in set(found["variant"])])
+
+
+def _starts_anew(study: Study, variant: str) -> bool:
+    """Whether a level's weights are not those that the last level's training left."""
+    prune, rewind = (settings(study.config, variant, group) for group in ("prune", "rewind"))
+    one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
+    return one_shot or rewind.get("mode") == "weights"
 
 
 def where(variant: str) -> str:
