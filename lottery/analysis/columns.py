@@ -90,6 +90,8 @@ DETECTORS = {
     "latency_low": FRACTION,
     "latency_high": FRACTION,
     "latency_n": MAYBE_COUNT,
+    "unpruned_ms": FRACTION,
+    "busy_cores": FRACTION,
     "pictures": MAYBE_COUNT,
 }
 PRECISION_RECALL = _NETWORK | {"class": TEXT, "recall": FRACTION, "precision": FRACTION}

@@ -13,7 +13,9 @@ from lottery.analysis.sizes import sizes
 
 ALLOWED = 0.02
 """Fall of mean average precision (a fraction) that is still allowed."""
-MEASURED = ["ap_11", "ap_area", "ap_before", "bytes", "latency_ms"]
+BUSY = 0.5
+"""Cores that other processes may use on average before times are doubtful."""
+MEASURED = ["ap_11", "ap_area", "ap_before", "bytes", "latency_ms", "unpruned_ms", "busy_cores"]
 """Columns of `detectors.csv` that `levels.csv` has not."""
 ALL = "all"
 """Class of the rows that hold the mean over classes."""
@@ -25,20 +27,21 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
     levels, detectors: tables of one study. Columns are those of `sizes` and MEASURED, and
     bytes_removed and latency_removed (shares), speed_up and fewer_macs (how many times faster the
     network is, and how many times fewer multiply-accumulates it has), ap_change (ap_area less that
-    of the unpruned).
+    of the unpruned). Times are compared with those of the unpruned network that were taken in turns
+    with them, and not with those of level 0.
     """
     whole = detectors.loc[detectors["class"] == ALL, ["cell", *PAIR, "level", *MEASURED]]
     table = sizes(levels).merge(
         whole, on=["cell", *PAIR, "level"], how="inner", validate="one_to_one"
     )
     found = {}
-    for column in ("bytes", "latency_ms", "macs", "ap_area"):
+    for column in ("bytes", "macs", "ap_area"):
         table = with_unpruned(table, column)
         found[column] = table[column].astype("float64"), table.pop("unpruned").astype("float64")
     return table.assign(
         bytes_removed=1 - found["bytes"][0] / found["bytes"][1],
-        latency_removed=1 - found["latency_ms"][0] / found["latency_ms"][1],
-        speed_up=found["latency_ms"][1] / found["latency_ms"][0],
+        latency_removed=1 - table["latency_ms"] / table["unpruned_ms"],
+        speed_up=table["unpruned_ms"] / table["latency_ms"],
         fewer_macs=found["macs"][1] / found["macs"][0],
         ap_change=found["ap_area"][0] - found["ap_area"][1],
     )

@@ -1,7 +1,9 @@
 """The tables of a study of detectors, from what is measured of its levels.
 
     detectors.csv             a row per ticket, level and class, and one for all classes, which has
-                              ap_before too: mean AP as pruned, before the level was trained
+                              ap_before too: mean AP as pruned, before the level was trained; and
+                              times: the network's, that of the unpruned one, taken in turns with
+                              it, and the cores that other processes kept busy meanwhile
     precision_recall.parquet  of each ticket's level 0 and the furthest at a small loss, by class
     detections.parquet        what the same levels of one ticket a variant find in a few pictures
     pictures/                 these pictures, as detectors see them
@@ -33,7 +35,8 @@ TRUTH = "truth"
 _IDENTITY = ["variant", "init", "seed", "level"]
 _TEXT = ("study", "cell", "variant", "init", "class")
 _WHOLE = ("boxes", "parameters", "macs", "bytes", "latency_n", "pictures")
-_FRACTIONS = ("ap_11", "ap_area", "ap_before", "latency_ms", "latency_low", "latency_high")
+TIMES = ("latency_ms", "latency_low", "latency_high", "unpruned_ms", "busy_cores")
+_FRACTIONS = ("ap_11", "ap_area", "ap_before", *TIMES)
 
 
 def read_detectors(path: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ is measured of a level is kept beside it, so that an interruption costs one leve
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lottery.analysis.detectors import BUSY
 from lottery.benchmark.timing import Others
-from lottery.costs import cost, latency
+from lottery.costs import cost
+from lottery.costs.latency import in_turns
 from lottery.data.images import Dataset, Examples, load
 from lottery.detection.decoding import detections
 from lottery.detection.drawing import SURE
@@ -47,8 +49,6 @@ RECALLS = np.arange(101) / 100
 """Where curves are read off."""
 SHOWN = 4
 """Test pictures whose detections are kept."""
-BUSY = 0.5
-"""Cores that others may use on average before times are doubtful."""
 
 Found = dict[str, Any]
 """What is measured of a level: "rows" of detectors.csv, "curves", "detections"."""
@@ -105,18 +105,22 @@ def _levels(config: StudyConfig, store: StudyStore) -> Iterator[_Level]:
 def _measure_all(
     config: StudyConfig, store: StudyStore, todo: Sequence[_Level], data: Dataset, device: str
 ) -> None:
-    objective, others = objective_of(data, config.data), Others()
+    objective = objective_of(data, config.data)
     for number, each in enumerate(todo, start=1):
         what = f"{each.cell.label}, level {each.level}"
         log.info("measuring %s (%d of %d)", what, number, len(todo))
-        model = small_network(config, store, each.cell, each.level, data.test)
+        networks = {
+            level: small_network(config, store, each.cell, level, data.test)
+            for level in (0, each.level)
+        }
         precision = config.variant(each.cell.variant).train.precision
-        found = measure(model, data.test, objective, device, precision)
+        found = measure(networks[each.level], data.test, objective, device, precision)
+        found["rows"][0] |= _times(networks, each.level, example_of(data.test))
+        busy = found["rows"][0]["busy_cores"]
+        if busy is not None and busy > BUSY:
+            log.warning("other processes kept %.1f cores busy: times are doubtful", busy)
         with whole(each.path) as path:
             path.write_text(json.dumps(found), encoding="utf-8")
-    busy = others()
-    if todo and busy is not None and busy > BUSY:
-        log.warning("other processes kept %.1f cores busy: times are too long", busy)
 
 
 def objective_of(data: Dataset, spec: str) -> Detection:
@@ -146,7 +150,7 @@ def small_network(
 def measure(
     model: nn.Module, examples: Examples, objective: Detection, device: str, precision: str
 ) -> Found:
-    """Average precision on all examples by class, curves, and what the network costs.
+    """Average precision on all examples by class, curves, and how large the network is.
 
     precision: that of training, so that average precision is that of the level's own evaluation.
     """
@@ -160,7 +164,7 @@ def measure(
     wanted = boxes[..., 0][boxes[..., 5] == 0]
     counts = [int((wanted == label).sum()) for label in range(len(objective.names))]
     every = {"class": "all", **{name: rule.mean for name, rule in rules.items()}}
-    rows = [every | {"boxes": sum(counts), "pictures": len(examples)} | _costs(model, examples)]
+    rows = [every | {"boxes": sum(counts), "pictures": len(examples)} | _sizes(model, examples)]
     for label, name in enumerate(objective.names):
         values = {rule: float(found.by_class[label]) for rule, found in rules.items()}
         rows.append({"class": name, **values, "boxes": counts[label]})
@@ -178,20 +182,25 @@ def _detect(model: nn.Module, examples: Examples, objective: Detection) -> Tenso
     return torch.cat([detections(output, objective.anchors) for output in outputs])
 
 
-def _costs(model: nn.Module, examples: Examples) -> Found:
-    """Of one picture, on one thread of the CPU."""
-    example = example_of(examples).cpu()
+def _sizes(model: nn.Module, examples: Examples) -> Found:
+    counted = cost(model.cpu(), example_of(examples).cpu())
+    return {"parameters": counted.parameters, "macs": counted.macs, "bytes": counted.disk_bytes}
+
+
+def _times(networks: Mapping[int, nn.Module], level: int, picture: Tensor) -> Found:
+    """Of one picture on one thread of the CPU, in turns with the unpruned network of level 0."""
     with repeatable("cpu"):
-        counted = cost(model.cpu(), example)
-        (taken,) = latency(model, example, (1,), PASSES)
+        others = Others()
+        taken = in_turns(networks, picture.cpu(), PASSES)
+        busy = others()
+    own = taken[level]
     return {
-        "parameters": counted.parameters,
-        "macs": counted.macs,
-        "bytes": counted.disk_bytes,
-        "latency_ms": 1e3 * taken.seconds.median,
-        "latency_low": 1e3 * taken.seconds.low,
-        "latency_high": 1e3 * taken.seconds.high,
-        "latency_n": taken.seconds.n,
+        "latency_ms": 1e3 * own.median,
+        "latency_low": 1e3 * own.low,
+        "latency_high": 1e3 * own.high,
+        "latency_n": own.n,
+        "unpruned_ms": 1e3 * taken[0].median,
+        "busy_cores": busy,
     }
 
 

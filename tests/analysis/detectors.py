@@ -26,6 +26,7 @@ def write_detector_study(
     seeds: Sequence[int] = (0, 1, 2),
     levels: int = 2,
     data: str = "digit_scenes",
+    busy: Value = lambda variant, seed, level: 0.0,
 ) -> Path:
     """Latency falls as MACs do, by half of `removed`. Before retraining AP is half of `ap`; in
     variants called soft or rewind it is not known.
@@ -78,6 +79,8 @@ def write_detector_study(
             "latency_low": 0.9 * latency,
             "latency_high": 1.2 * latency,
             "latency_n": 50,
+            "unpruned_ms": 10.0,
+            "busy_cores": busy(row.variant, row.seed, row.level),
             "pictures": 40,
         }
     counts = dict.fromkeys(("parameters", "macs", "bytes", "latency_n", "pictures"), "Int64")

@@ -38,6 +38,16 @@ def test_savings_are_those_of_the_same_ticket_unpruned(results):
     assert (at_zero["speed_up"] == 1).all()
 
 
+def test_times_are_compared_with_those_taken_in_turns_with_them(results):
+    """A machine that was twice as slow at level 2 slowed the unpruned network there too."""
+    measured = frames.detectors("detectors", results)
+    measured.loc[measured["level"] == 2, ["latency_ms", "unpruned_ms"]] *= 2
+    table = networks(levels("detectors", results), measured)
+    at_two = table[table["level"] == 2]
+    np.testing.assert_allclose(at_two["speed_up"], 1 / 0.625, atol=1e-5)
+    np.testing.assert_allclose(at_two["latency_removed"], 0.375, atol=1e-5)
+
+
 def test_levels_that_were_not_measured_yet_are_left_out(results):
     measured = frames.detectors("detectors", results)
     measured = measured[~((measured["variant"] == "l2_soft") & (measured["level"] == 2))]

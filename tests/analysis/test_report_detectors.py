@@ -27,10 +27,16 @@ def ap(variant, seed, level):
     return 0.8 + 0.01 * seed - fall * (level == 2)
 
 
+def busy(variant, seed, level):
+    """Others were at work while level 2 of two tickets was timed, and level 1 of a third's."""
+    loads = {("l2_hard", 0, 2): 1.2, ("l2_hard", 1, 2): 0.7, ("l2_soft", 0, 1): 1.5}
+    return loads.get((variant, seed, level), 0.1)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    write_detector_study(folder, VARIANTS, removed, ap, data="digit_scenes(size=160)")
+    write_detector_study(folder, VARIANTS, removed, ap, data="digit_scenes(size=160)", busy=busy)
     write_detector_study(
         folder,
         VARIANTS,
@@ -89,6 +95,15 @@ def test_ap_before_retraining_is_told_or_why_there_is_none(text):
     assert cells(own, "random_hard")[8] == "40.5 ± 1.2"
     assert cells(own, "l2_soft")[8] == "–"
     assert "`l2_soft`: none, as filters are zeroed" in own
+
+
+def test_times_that_others_spoilt_are_named(text):
+    """Of soft pruning another level is judged, and of unpruned networks none was disturbed."""
+    spoilt = re.findall(r"Other processes kept.*?doubtful, of [^.]*\.", section(text, "Detector"))
+    assert spoilt == [
+        "Other processes kept more than 0.5 cores busy (at most 1.2) while times were taken, which "
+        "are doubtful, of `l2_hard` (2 of 3)."
+    ]
 
 
 def test_savings_of_operations_are_geometric_means(text):

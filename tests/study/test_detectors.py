@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lottery.benchmark.timing import Timing
 from lottery.costs import cost
 from lottery.detection import detections
 from lottery.detection.precision import Curve
@@ -55,6 +56,25 @@ def test_the_smaller_network_is_as_precise_as_the_masked_one(ran):
     assert (whole["latency_low"] <= whole["latency_ms"]).all()
     assert (whole["latency_ms"] <= whole["latency_high"]).all()
     assert (whole["latency_n"] == 50).all() and (whole["pictures"] == 12).all()
+
+
+def test_a_level_is_timed_in_turns_with_level_0_and_the_load_is_told(copied, monkeypatch):
+    turns = []
+
+    def in_turns(networks, picture, passes):
+        turns.append({level: cost(each, picture).macs for level, each in networks.items()})
+        return {level: Timing(passes, level + 0.5, 0.4, 2.0) for level in networks}
+
+    monkeypatch.setattr("lottery.study.detectors.in_turns", in_turns)
+    monkeypatch.setattr("lottery.study.detectors.Others", lambda: lambda: 1.25)
+    for cached in copied.rglob("detector_*.json"):
+        cached.unlink()
+    table = measure_detectors(squares.config(), copied)
+    rows = table[table["class"] == "all"].set_index("level")
+    assert turns == [{0: rows["macs"][0]}, {0: rows["macs"][0], 1: rows["macs"][1]}]
+    assert rows["unpruned_ms"].tolist() == [500.0, 500.0]
+    assert rows["latency_ms"].tolist() == [500.0, 1500.0]
+    assert rows["busy_cores"].tolist() == [1.25, 1.25]
 
 
 def test_average_precision_is_that_of_the_study_in_bfloat16_too(tmp_path):

@@ -4,7 +4,7 @@ from lottery.analysis.frames import settings
 from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
 from lottery.analysis.report.filters import CHANCE, references
-from lottery.analysis.report.saved import POINTS, Saved, text
+from lottery.analysis.report.saved import POINTS, Saved, disturbed, text
 from lottery.analysis.report.sources import Source, Sources
 from lottery.analysis.report.study import Study
 
@@ -52,10 +52,11 @@ def variants(own: Saved, sources: Sources) -> str:
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
         f"began with, where filters had been removed.{_without_before(own)} Sizes are those of the "
         "physically smaller network: *bytes* on disk, *faster* by the median latency of one "
-        "picture; *steps* are those of training since the unpruned network. Mean ± half of the "
-        "95 % t-interval over seeds, schemes of a seed averaged first; ratios are geometric, with "
-        "their interval. *Less random's*: paired by scheme and seed, Holm's p over the column. "
-        "*Never fell*: tickets that lost no more at any level that was trained.\n\n"
+        "picture, taken in turns with the unpruned network's; *steps* are those of training since "
+        f"the unpruned network.{disturbed(own.table)} Mean ± half of the 95 % t-interval over "
+        "seeds, schemes of a seed averaged first; ratios are geometric, with their interval. *Less "
+        "random's*: paired by scheme and seed, Holm's p over the column. *Never fell*: "
+        "tickets that lost no more at any level that was trained.\n\n"
         + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
 

@@ -10,7 +10,7 @@ from lottery.analysis.report.constrained import constrained
 from lottery.analysis.report.detector_table import criterion, less_random, variants
 from lottery.analysis.report.document import listed, plus_minus, table
 from lottery.analysis.report.filters import CHANCE
-from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, saved, text, where
+from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
 from lottery.analysis.report.sources import Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 
@@ -66,8 +66,9 @@ def _unpruned(own: Saved, sources: Sources) -> str:
         f"{value('ap_area', 100)} % by the area rule and {value('ap_11', 100)} % by the 11 points "
         f"of VOC 2007; {value('parameters', 1e-6, 3)} million parameters, "
         f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
-        f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU. Mean ± half of the "
-        f"95 % t-interval over {seeds_text([start['seed'].nunique()])}."
+        f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
+        f"{disturbed(start)} Mean ± half of the 95 % t-interval over "
+        f"{seeds_text([start['seed'].nunique()])}."
     )
 
 

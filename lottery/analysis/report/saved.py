@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.detectors import ALLOWED, furthest, networks, since_unpruned
+from lottery.analysis.detectors import ALLOWED, BUSY, furthest, networks, since_unpruned
 from lottery.analysis.frames import settings
 from lottery.analysis.paired import geometric_interval
-from lottery.analysis.report.document import between, number, plus_minus
+from lottery.analysis.report.document import between, listed, number, plus_minus
 from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.statistics import Interval
@@ -89,7 +89,7 @@ def where(variant: str) -> str:
     return (
         f"variant = {variant}, class = all, each cell at its last level within {POINTS} of "
         "validation mean AP (`val_accuracy` of `levels.csv`); shares and ratios are of the row of "
-        "level 0"
+        "level 0, those of times of `unpruned_ms`"
     )
 
 
@@ -105,3 +105,19 @@ def text(source: Source, column: str, sources: Sources) -> str:
         interval = geometric_interval(value for _, value in source.values)
         return sources.link(source, ratio(interval))
     return sources.link(source, plus_minus(source.interval(), 100, 1)) + " %"
+
+
+def disturbed(rows: pd.DataFrame) -> str:
+    """In a sentence whose times other processes spoilt, of rows of `networks`; or nothing."""
+    busy = rows["busy_cores"]
+    counts = (busy > BUSY).groupby(rows["variant"], sort=False).agg(["sum", "size"])
+    names = [f"`{v}` ({high} of {all_})" for v, high, all_ in counts.itertuples() if high]
+    text = ""
+    if names:
+        text = (
+            f" Other processes kept more than {BUSY:g} cores busy (at most {busy.max():.1f}) while "
+            f"times were taken, which are doubtful, of {listed(names)}."
+        )
+    if busy.isna().any():
+        text += " Of some times it is not known how busy other processes kept the machine."
+    return text
