@@ -40,9 +40,9 @@ class Scenes(Examples):
             )
 
     def check_classes(self, what: str, classes: int) -> None:  # noqa: D102 (as declared)
-        found = self.labels[..., 0]
-        if not bool((found >= 0).any()):
-            raise DataError(f"{what} images without a single box")
+        found, difficult = self.labels[..., 0], self.labels[..., 5]
+        if not bool(((found >= 0) & (difficult == 0)).any()):  # average precision would be none
+            raise DataError(f"{what} images without a single box that is not difficult")
         if float(found.max()) >= classes:
             raise DataError(
                 f"{what} boxes of class {int(found.max())} but {classes} classes: "

@@ -201,9 +201,9 @@ def split(
     A stratified split holds the training set's class proportions, rounded by largest remainder
     (ties to the lower class) so that exactly `validation` come out; otherwise, and where an image
     has boxes of any classes, the draw is uniform. Either way it depends on nothing but the data and
-    `seed`. Raises ConfigError unless 1 <= validation < number of training examples. A data set with
-    validation examples of its own is split as it is, for every seed alike, whatever `validation`
-    says.
+    `seed`. Raises ConfigError unless 1 <= validation < number of training examples, and DataError
+    where a part can tell nothing, as images without boxes. A data set with validation examples of
+    its own is split as it is, for every seed alike, whatever `validation` says.
     """
     if dataset.val is not None:
         return Splits(dataset.train, dataset.val, dataset.test, dataset.classes)
@@ -221,6 +221,9 @@ def split(
     is_val = torch.zeros(total, dtype=torch.bool)
     is_val[held_out] = True
     train, val = (dataset.train.subset(part.nonzero().squeeze(1)) for part in (~is_val, is_val))
+    for part, kept in (("training", train), ("validation", val)):
+        what = f"{dataset.name}, where seed {seed} holds {validation} examples out, has {part}"
+        kept.check_classes(what, dataset.classes)
     return Splits(train, val, dataset.test, dataset.classes)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lottery.data.boxes import Scenes, stack
+from lottery.data.images import Dataset, split
 from lottery.errors import DataError
 
 CAT = [1.0, 0.1, 0.2, 0.5, 0.6, 0.0]
@@ -84,3 +85,26 @@ def test_a_box_that_makes_no_sense_is_named(box):
 def test_tensors_that_do_not_fit_are_refused(images, boxes):
     with pytest.raises(DataError):
         Scenes(images, boxes)
+
+
+def pictures(*difficult: bool) -> Scenes:
+    """Each with a box of class 1; which ones are difficult."""
+    images = torch.zeros(len(difficult), 4, 4, 3, dtype=torch.uint8)
+    return Scenes(images, torch.tensor([[[*CAT[:5], float(each)]] for each in difficult]))
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_part_whose_boxes_are_all_difficult_is_refused_as_it_has_no_average_precision(part):
+    parts = {name: pictures(True, False) for name in ("train", "val", "test")}
+    assert Dataset("cats", **parts, classes=2).parts.keys() == parts.keys()
+    parts[part] = pictures(True, True)
+    with pytest.raises(DataError, match=f"{part}.* images without a single box that is not diff"):
+        Dataset("cats", **parts, classes=2)
+
+
+def test_validation_pictures_that_are_drawn_need_a_box_that_is_not_difficult():
+    data = Dataset("cats", pictures(False, True, True, True), pictures(False), classes=2)
+    for seed in range(8):
+        with pytest.raises(DataError, match=f"where seed {seed} holds 2 examples out, has "):
+            split(data, 2, seed=seed)
+    assert len(split(Dataset("cats", pictures(False, False), data.test, classes=2), 1, seed=0).val)
