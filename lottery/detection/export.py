@@ -18,6 +18,7 @@ from lottery.detection.decoding import decode
 from lottery.detection.detector import Detector
 from lottery.detection.objective import Detection
 from lottery.errors import ConfigError, LotteryError, UsageError, in_a_line
+from lottery.files import whole
 from lottery.models import MODELS, build
 from lottery.pruning.cut import replace_tensors
 from lottery.registry import parse_spec
@@ -30,7 +31,8 @@ def save(detector: Detector, path: Path) -> None:
     _check_known(detector.spec)
     about = {"format": FORMAT, "model": detector.spec, **_about(detector)}
     tensors = {name: value.contiguous() for name, value in detector.model.state_dict().items()}
-    path.write_bytes(safetensors.torch.save(tensors, about))
+    with whole(path) as place:
+        place.write_bytes(safetensors.torch.save(tensors, about))
 
 
 def load(path: str | Path) -> Detector:
@@ -79,7 +81,8 @@ def export_onnx(detector: Detector, path: Path) -> None:
     )
     assert program is not None  # as it is told with dynamo
     program.model.metadata_props.update(_about(detector))
-    program.save(path, external_data=False)
+    with whole(path) as place:
+        program.save(place, external_data=False)
 
 
 class _Decoded(nn.Module):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -93,6 +94,29 @@ def test_a_network_of_ones_own_is_not_saved_as_it_could_not_be_read(detector, tm
     with pytest.raises(ConfigError, match=r"model is 'tests.tiny:conv_net'"):
         save(own, tmp_path / "detector.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter's own
+@pytest.mark.parametrize("export", [save, export_onnx])
+def test_a_detector_that_cannot_be_written_leaves_the_one_that_is_there(
+    export, detector, tmp_path, monkeypatch
+):
+    path = tmp_path / "new" / "detector"
+    export(detector, path)
+    before = path.read_bytes()
+
+    def full(*arguments, **options):
+        place = next(each for each in arguments if isinstance(each, Path))
+        with place.open("wb") as file:
+            file.write(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full)
+    with pytest.raises(OSError, match="full"):
+        export(detector, path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter's own
