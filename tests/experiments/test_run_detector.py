@@ -76,7 +76,7 @@ def test_the_detectors_that_are_pruned_are_trained_first(ran, run_detector):
     assert levels["steps"].tolist() == [40, 10]
     assert pd.read_csv(ran / "detector-first" / "levels.csv")["seed"].tolist() == [0]
     status, printed, error = run_detector("detector-second", "--seeds", "0")
-    assert status == 0 and error.count("1 of 1 cells were finished before") == 2
+    assert status == 0 and error.count("1 of 1 cell was finished before") == 2
     table = pd.read_csv(ran / "detector-second" / "detectors.csv")
     whole = table[table["class"] == "all"]
     assert "AP (area)" in printed and "latency ms" in printed
@@ -163,7 +163,7 @@ def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
 
 
 def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsys):
-    out = tmp_path / "detector.safetensors"
+    out = tmp_path / "new" / "detector.safetensors"
     options = ["--results-dir", str(ran), "--out", str(out)]
     assert export_detector.main(["detector-second", *options, "--lose", "1"]) == 0
     levels = pd.read_csv(ran / "detector-second" / "levels.csv")
