@@ -1,5 +1,6 @@
 """The report of a study of detectors: answers, their numbers and where these come from."""
 
+import json
 import re
 
 import pytest
@@ -151,12 +152,33 @@ def test_numbers_lead_to_rows_of_the_table_of_detectors(text):
 
 def test_the_protocol_is_that_of_detectors(text):
     protocol = section(text, "Protocol")
-    assert "validation pictures are those of the data set" in protocol
-    assert "held out" not in protocol
     assert "that of the study `detectors-unpruned`" in protocol
     assert "classes 0, 1 and 2" in protocol
     assert "mean AP lies more than 2 points below" in protocol
     assert "weights are kept, the schedule of the learning rate goes back to" in protocol
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (("train", "val", "test"), "; validation images are those of the data set, the same for "),
+        (("train", "test"), "; 5,000 training images held out for validation, without regard to"),
+    ],
+)
+def test_validation_pictures_are_those_of_the_data_set_only_where_it_has_some(
+    tmp_path, parts, told
+):
+    folder = write_detector_study(tmp_path, VARIANTS, removed, ap)
+    hashes = {f"{part}_{kind}": "0" for part in parts for kind in ("images", "labels")}
+    (folder / "manifest.json").write_text(json.dumps({"runs": [{"data_sha256": hashes}]}))
+    protocol = section(compose(load("detectors", tmp_path), []), "Protocol")
+    assert told in protocol
+    assert ("held out" in protocol) != ("those of the data set" in protocol)
+
+
+def test_without_a_manifest_it_is_not_told_whose_validation_pictures_these_are(text):
+    told = "those of the data set, the same for every seed, or, if it has none, 5,000 training"
+    assert told in section(text, "Protocol")
 
 
 def test_nothing_is_called_accuracy_but_columns(text):

@@ -23,20 +23,12 @@ def protocol(study: Study) -> str:
         return "There is no `study.yaml` beside the tables, so the protocol is not known."
     train, prune, rewind = (config.get(group) or {} for group in ("train", "prune", "rewind"))
     seeds = sorted(set(study.levels["seed"]))
-    share = (
-        "the same share of every class" if config.get("stratified") else "without regard to class"
-    )
-    held_out = (
-        f"{config['validation']:,} training images held out for validation, {share}, drawn by the "
-        "seed"
-    )
-    if study.detectors is not None:
-        held_out = "validation pictures are those of the data set, the same for every seed"
     rows = [
         ["Network", f"`{config['model']}`"],
         [
             "Data",
-            f"`{config['data']}`, pixels in [0, 1]; {held_out}; test accuracy decides nothing",
+            f"`{config['data']}`, pixels in [0, 1]; {_validation(study)}; test accuracy decides "
+            "nothing",
         ],
         *_detecting(study),
         [
@@ -70,6 +62,22 @@ def protocol(study: Study) -> str:
             ]
         )
     return table(["", "Setting"], rows)
+
+
+def _validation(study: Study) -> str:
+    """Whose validation images there are, by the manifest's hashes of the data set's arrays."""
+    detecting = study.detectors is not None
+    by_class = study.config.get("stratified") and not detecting  # an image's boxes are of many
+    drawn = (
+        f"{study.config['validation']:,} training images held out for validation, "
+        f"{'the same share of every class' if by_class else 'without regard to class'}, drawn by "
+        "the seed"
+    )
+    own = "validation images are those of the data set, the same for every seed"
+    known = [set(run["data_sha256"]) for run in study.runs if run.get("data_sha256")]
+    if known:
+        return own if "val_images" in known[-1] else drawn
+    return f"{own}, or, if it has none, {drawn}" if detecting else drawn
 
 
 AUGMENTED = {
