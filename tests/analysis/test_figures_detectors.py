@@ -6,6 +6,7 @@ import pytest
 from lottery.analysis import curves, figures, frames, levels
 from lottery.analysis.detectors import before_retraining
 from lottery.analysis.figures.detectors import shown
+from lottery.detection.drawing import SURE
 from tests.analysis.detectors import write_detector_study
 
 VARIANTS = {
@@ -92,6 +93,14 @@ def test_boxes_are_drawn_on_the_same_pictures_before_and_after(results):
             assert [text.get_text() for text in ax.texts] == [f"{k}{score}" for k in "012"]
             assert [patch.get_xy() for patch in ax.patches] == [(0.3 * k,) * 2 for k in range(3)]
             assert ax.get_ylim() == (1, 0)
+
+
+def test_what_is_sure_enough_to_be_kept_is_drawn(results):
+    found = frames.detections("detectors", results)
+    found.loc[found["score"] == 0.01, "score"] = SURE
+    pictures = frames.pictures("detectors", results)
+    figure = figures.detections(found, levels("detectors", results), pictures, ["l2_hard"])
+    assert [len(ax.patches) for ax in figure.axes] == [3] * 4 + [4] * 8
 
 
 def test_boxes_are_those_of_the_furthest_level_within_the_allowed_loss(results):

@@ -24,11 +24,10 @@ from lottery.analysis.figures.style import (
     variant_name,
 )
 from lottery.analysis.sizes import sizes
+from lottery.detection.drawing import SURE
 
 TRUTH = "truth"
 """Variant of the boxes that are there."""
-SHOWN = 0.3
-"""Least score of a detection that is drawn."""
 _COLUMNS = 4
 _FEW = 8
 """Boxes in a picture up to which each is named."""
@@ -116,7 +115,7 @@ def detections(
     `furthest` chooses. pictures: files by number.
     """
     numbers = [number for number in pictures if number in set(found["picture"])]
-    boxes = found[(found["variant"] == TRUTH) | (found["score"] >= SHOWN)]
+    boxes = found[(found["variant"] == TRUTH) | (found["score"] >= SURE)]
     first = found[found["variant"].isin(variants) & (found["level"] == 0)]
     of = "" if first.empty else str(first["variant"].iloc[0])
     bands = [("ground truth", boxes[boxes["variant"] == TRUTH])]
@@ -132,7 +131,7 @@ def detections(
         len(numbers),
         (WIDTH, 0.9 + 1.75 * len(bands)),
         f"{levels['study'].iloc[0]}: objects in test pictures, before and after pruning",
-        f"Detections that score {SHOWN} or more, by one seed; {_FURTHEST}, of the variant that "
+        f"Detections that score {SURE} or more, by one seed; {_FURTHEST}, of the variant that "
         "removes most in its way of pruning",
     )
     classes = sorted(set(found["class"]))
