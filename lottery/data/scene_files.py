@@ -17,7 +17,7 @@ from lottery.data import annotation, cache, sources
 from lottery.data.formats import Arrays
 from lottery.data.published import PUBLISHED
 from lottery.data.scenes import VERSION, Classes, Digits, class_names, compose
-from lottery.errors import ConfigError
+from lottery.errors import check_whole
 from lottery.files import whole
 from lottery.seeds import generator
 
@@ -48,11 +48,10 @@ class SceneSet:
     def __post_init__(self) -> None:
         """Refuse what gives no pictures, or pictures too small for a digit."""
         class_names(self.classes)
-        if self.size < 64:
-            raise ConfigError("size", self.size, "64 pixels or more")
+        check_whole("size", self.size, 64, "pixels")
+        check_whole("seed", self.seed, 0)
         for part in ("train", "val", "test"):
-            if getattr(self, part) < 1:
-                raise ConfigError(part, getattr(self, part), "1 picture or more")
+            check_whole(part, getattr(self, part), 1, "pictures")
 
     @property
     def folder(self) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lottery.data import cache, voc
 from lottery.data.boxes import stack
-from lottery.errors import ConfigError, DataError, in_a_line
+from lottery.errors import ConfigError, DataError, check_whole, in_a_line
 
 log = logging.getLogger("lottery")
 
@@ -72,8 +72,11 @@ def read_voc(
     cache_dir: where decoded pictures are kept, if anywhere: for as long as no file of the data
     changes in name, size or time, they are read from there.
     """
-    if size < 1:
-        raise ConfigError("size", size, "pixels, 1 or more")
+    check_whole("size", size, 1, "pixels")
+    if names is not None and not (
+        isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    ):
+        raise ConfigError("names", names, "a list of names, such as ['cat', 'dog']")
     folder = Path(folder).expanduser()
     parts = voc.parts(folder)
     key = _key(folder, parts, (VERSION, size, names and list(names), drop_broken))

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from lottery.detection.iou import size_iou
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, check_whole
 from lottery.seeds import generator
 
 _CELLS = 13
@@ -59,7 +59,8 @@ def cluster_anchors(sizes: Tensor, count: int = 5, seed: int = 0, starts: int = 
         raise ConfigError("sizes", sizes.min().item(), "widths and heights above 0")
     exact = sizes.double().cpu()
     different = len(exact.unique(dim=0))
-    if not 1 <= count <= different:
+    check_whole("anchors", count, 1, "sizes")
+    if count > different:
         raise ConfigError("anchors", count, f"1 to {different}, as there are so many sizes of box")
     chance = generator(seed, "anchors")
     found = [_k_means(exact, _spread(exact, count, chance)) for _ in range(starts)]

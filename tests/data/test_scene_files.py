@@ -167,8 +167,10 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
     ("settings", "message"),
     [
         ({"classes": "all"}, "classes is 'all'; allowed: ten, one"),
-        ({"size": 63}, "size is 63; allowed: 64 pixels or more"),
-        ({"val": 0}, "val is 0; allowed: 1 picture or more"),
+        ({"size": 63}, "size is 63; allowed: a whole number of pixels, 64 or more"),
+        ({"size": 96.5}, "size is 96.5; allowed: a whole number of pixels, 64 or more"),
+        ({"train": 2.5}, "train is 2.5; allowed: a whole number of pictures, 1 or more"),
+        ({"val": 0}, "val is 0; allowed: a whole number of pictures, 1 or more"),
     ],
 )
 def test_settings_that_give_no_scenes_are_refused(settings, message):

@@ -146,9 +146,17 @@ def test_without_a_test_list_the_validation_pictures_are_for_test(tmp_path):
     assert len(found.test.images) == 2
 
 
-def test_a_size_that_is_none_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="size is 0"):
-        read_voc(photographs(tmp_path), 0)
+@pytest.mark.parametrize("size", [0, 10.5, "big", None])
+def test_a_size_that_is_none_is_refused(tmp_path, size):
+    with pytest.raises(ConfigError, match=f"size is {size!r}; allowed: a whole number of pixels"):
+        read_voc(photographs(tmp_path), size)
+
+
+@pytest.mark.parametrize("names", ["cat", 2, ["cat", 2]])
+def test_names_that_are_no_list_of_names_are_refused(tmp_path, names):
+    """The letters of one name are no classes."""
+    with pytest.raises(ConfigError, match=r"^names is .*; allowed: a list of names"):
+        read_voc(photographs(tmp_path), 8, names)
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ def test_the_seed_alone_decides() -> None:
 @pytest.mark.parametrize(
     ("sizes", "count", "message"),
     [
+        ([(0.1, 0.2)] * 9, 1.5, "anchors is 1.5; allowed: a whole number of sizes, 1 or more"),
         ([(0.1, 0.2)] * 9, 2, "anchors is 2; allowed: 1 to 1, as there are so many sizes of box"),
         ([(0.1, 0.2)], 0, "anchors is 0"),
         ([(0.1, 0.0)], 1, "sizes is 0.0; allowed: widths and heights above 0"),
