@@ -8,6 +8,7 @@ import pandas as pd
 
 from lottery.analysis import frames
 from lottery.analysis.figures.style import branch_look, scheme_name
+from lottery.analysis.report.detector_protocol import detecting, stopping
 from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import PARAMETERS, only_weights
@@ -30,7 +31,7 @@ def protocol(study: Study) -> str:
             f"`{config['data']}`, pixels in [0, 1]; {_validation(study)}; test accuracy decides "
             "nothing",
         ],
-        *_detecting(study),
+        *detecting(study),
         [
             "Seeds",
             f"{_ranges(seeds)} (n = {len(seeds)}); schemes under one seed share the data split "
@@ -50,7 +51,7 @@ def protocol(study: Study) -> str:
         ],
         ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
         *_in_training(prune),
-        *_stopping(prune),
+        *stopping(prune),
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -120,39 +121,6 @@ def _in_training(prune: dict[str, Any]) -> list[list[str]]:
     """A row for the procedure that changes networks in training, if there is one."""
     during = prune.get("during", "none")
     return [] if during == "none" else [["In training", f"`{during}`"]]
-
-
-def _detecting(study: Study) -> list[list[str]]:
-    """What detectors are trained for and judged by, and whose unpruned networks these are."""
-    if study.detectors is None:
-        return []
-    names = [name for name in dict.fromkeys(study.detectors["class"]) if name != "all"]
-    rows = [
-        [
-            "Objective",
-            f"region loss of YOLOv2 for the class{'es' * (len(names) > 1)} "
-            f"{listed(names)}; anchors by k-means on the boxes of training pictures; success is "
-            "mean average precision (mean AP) at an IoU of 0.5 by the area rule",
-        ]
-    ]
-    if start := study.config.get("start"):
-        text = (
-            f"level 0 of each scheme and seed is that of the study `{start}`, whose `study.yaml` "
-            "has the settings of its training"
-        )
-        rows.append(["Unpruned networks", text])
-    return rows
-
-
-def _stopping(prune: dict[str, Any]) -> list[list[str]]:
-    """A row for the rule by which tickets end early, if there is one."""
-    if not prune.get("stop"):
-        return []
-    text = (
-        "after the first level whose validation accuracy lies more than "
-        f"{100 * prune['stop']:g} points below that of level 0"
-    )
-    return [["A ticket ends", text]]
 
 
 def _pruning(prune: dict[str, Any], kinds: set[str], left: str) -> str:
