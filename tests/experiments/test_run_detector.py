@@ -1,6 +1,7 @@
 """The programs of detectors: train and prune them, write one to a file, find objects with it."""
 
 import dataclasses
+import re
 import runpy
 import shutil
 import sys
@@ -160,6 +161,23 @@ def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
         for setting in ("model", "data", "inits", "seeds", "train"):
             assert study[setting] == first[setting], (path.stem, setting)
         assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+
+
+def test_studies_that_prune_detectors_have_the_same_variants_to_be_compared_by():
+    """Soft pruning follows as often in a round, however many steps this has."""
+    found = {}
+    for path in sorted((PLACE / "configs").glob("detector-*.yaml")):
+        study = yaml.safe_load(path.read_text())
+        if study.get("prune", {}).get("stop") is None:
+            continue
+        end, start = study["train"]["duration"], study["rewind"]["to"]
+        steps_of_round = int(end.removesuffix("it")) - int(start.removesuffix("it"))
+        text = yaml.safe_dump(study["variants"], sort_keys=False)
+        every = {int(steps) for steps in re.findall(r"every=(\d+)it", text)}
+        assert every == {steps_of_round // 2}, path.stem
+        found[path.stem] = re.sub(r"every=\d+it", "every half of a round", text)
+    assert len(found) == 5
+    assert len(set(found.values())) == 1, found
 
 
 def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsys):
