@@ -127,9 +127,8 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         several: dict[str, Callable[[], Figure]] = {}
         if drawn and (not of_whole or levels["init"].nunique() > 1):
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
-        many = frames.has_detectors(
-            study, results
-        )  # criteria by ways: more lines than one can read
+        # Of detectors there are criteria by ways of pruning: more lines than one can read.
+        many = frames.has_detectors(study, results)
         if drawn[:1] == variants[:1] and len(drawn) > 1 and not many:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if of_whole:
