@@ -62,6 +62,12 @@ class Endpoint:
             contrast_rows(contrast, self.frame, self.column, self.levels),
         )
 
+    def estimate(self, contrast: Contrast, sources: Sources) -> str:
+        """The contrast's mean and interval with their unit, linked to its cells."""
+        source = self.source(contrast)
+        text = f"{plus_minus(source.interval(), self.scale, 3, sign=True)} {self.unit}"
+        return sources.link(source, text)
+
 
 def contrast_rows(
     contrast: Contrast, frame: pd.DataFrame, column: str, levels: tuple[int, ...]

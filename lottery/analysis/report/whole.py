@@ -10,6 +10,8 @@ from lottery.analysis.choice import Choice
 from lottery.analysis.claims import judge
 from lottery.analysis.figures import render
 from lottery.analysis.report import acceptance as custom
+from lottery.analysis.report import choice as chosen
+from lottery.analysis.report import others
 from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.collapse import layer_collapse
@@ -55,18 +57,22 @@ def write(
 def compose(
     study: Study,
     drawn: list[Path],
-    others: pd.DataFrame | None = None,
+    levels: pd.DataFrame | None = None,
     choice: Choice | None = None,
 ) -> str:
     """The report in Markdown; sections without data are left out.
 
-    drawn: the study's figures. others: levels of other studies, for claims that compare networks
+    drawn: the study's figures. levels: of other studies, for claims that compare networks
     and for the rule by which a custom scheme is judged. choice: that scheme, if there is one.
     """
     sources = Sources()
-    found, explained = judge(study.levels, others), explanation(study)
+    found, explained = judge(study.levels, levels), explanation(study)
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
-    more = custom.short(study, others, choice), short(explained)
+    more = (
+        chosen.short(study, choice),
+        custom.short(study, levels, choice, sources),
+        short(explained),
+    )
     sections = {
         "Question and short answer": answer(study, found, more, sources),
         "Protocol": protocol(study),
@@ -78,8 +84,10 @@ def compose(
         f"Early stopping{whose}": speed(study, sources),
         f"Robustness of each scheme{whose}": robustness(study, sources),
         f"Do the schemes differ?{whose}": contrasts(study, sources),
+        others.TITLE: others.others(study, sources),
         f"Few weights left{whose}": sparse_outcomes(study, sources),
-        custom.TITLE: custom.acceptance(study, others, choice, sources),
+        chosen.TITLE: chosen.choice_made(study, choice, sources),
+        custom.TITLE: custom.acceptance(study, levels, choice, sources),
         "Scale, shape or place": scale(study, sources),
         "Travel of weights": travel(study, sources),
         TITLE: filters(study, sources),
