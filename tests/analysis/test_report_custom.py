@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import pytest
+import torch
 
 from lottery.analysis import mean_interval
 from lottery.analysis.choice import Choice
@@ -15,8 +16,10 @@ from lottery.analysis.report.acceptance import acceptance
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.scale import scale, travel
+from lottery.analysis.report.schemes import schemes
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import load
+from lottery.init.ticket_informed import TicketFit, fit
 from tests.analysis import test_acceptance as rule
 from tests.analysis import test_choice as screen
 from tests.analysis import test_figures_scale as planted
@@ -178,6 +181,28 @@ def test_standard_schemes_are_no_other_schemes(study):
     levels = own_scheme()
     alone = with_levels(study, levels[levels["init"] != "mine:half"])
     assert others.others(alone, Sources()) == others.short(alone, Sources()) == ""
+
+
+def with_scheme(study, init):
+    """The study, all of it of one scheme."""
+    tables = {name: getattr(study, name).assign(init=init) for name in ("levels", "layers")}
+    return dataclasses.replace(study, **tables)
+
+
+def test_it_is_told_which_tickets_a_scheme_was_fitted_to(study, tmp_path):
+    file = tmp_path / "mine.json"
+    layer = fit({"fc1.weight": torch.randn(50, generator=torch.Generator().manual_seed(0))})
+    source = {"values": "initial", "study": "lenet", "init": "kaiming_normal", "level": 7,
+              "model": "lenet_300_100"}  # fmt: skip
+    file.write_text(TicketFit(source, [8, 9], layer).to_json())
+    bases = {"": "Xavier normal", ", base=kaiming_uniform": "Kaiming uniform"}
+    for option, base in bases.items():
+        own = with_scheme(study, f"ticket_informed('{file}'{option})")
+        text = schemes(own)
+        assert "the tickets of `lenet` (Kaiming normal, `lenet_300_100`, seeds 8 and 9)" in text
+        assert f"keep at level 7. What its name negates is as in its base, {base}." in text
+    file.unlink()
+    assert "was fitted to" not in schemes(own), "no file, and yet it is told of"
 
 
 def test_only_studies_that_judge_the_choice_speak_of_it(study):

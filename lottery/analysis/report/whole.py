@@ -23,8 +23,9 @@ from lottery.analysis.report.filters import TITLE, filters
 from lottery.analysis.report.html import page
 from lottery.analysis.report.influence import settings
 from lottery.analysis.report.making import again, limits
-from lottery.analysis.report.protocol import networks, protocol, schemes
+from lottery.analysis.report.protocol import networks, protocol
 from lottery.analysis.report.scale import scale, travel
+from lottery.analysis.report.schemes import schemes
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study, load
 from lottery.analysis.report.variants import variants
