@@ -112,7 +112,13 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
     )
     names = [textwrap.fill(scheme_name(init), 36) for init in inits]
     ax.set_yticks(range(len(inits)), names, fontsize=6)
-    bar = figure.colorbar(image, ax=ax, extend="both" if largest > end else "neither", pad=0.01)
+    bar = figure.colorbar(
+        image,
+        ax=ax,
+        extend="both" if largest > end else "neither",
+        pad=0.01,
+        aspect=max(20, 4 * len(inits)),  # as thin beside many schemes as beside few
+    )
     bar.locator = MaxNLocator(6, steps=[1, 2, 5, 10])
     bar.formatter = FuncFormatter(lambda value, _: signed(value, "+g"))
     bar.set_label("pp (blue: more robust)", fontsize=7)
