@@ -1,5 +1,6 @@
 """The command-line programs that run studies: parse, plan, run, and show what came out."""
 
+import dataclasses
 import logging
 import math
 import shlex
@@ -11,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from lottery.analysis.statistics import summary
-from lottery.errors import LotteryError, UsageError
+from lottery.errors import ConfigError, LotteryError, UsageError
+from lottery.study import grid
 from lottery.study.command_line import parse_study, study_parser
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.plan import Plan, plan_study
 from lottery.study.progress import clock
 from lottery.study.run import StudyResult, run_study
+from lottery.study.start import check_alike
+from lottery.study.store import StudyStore
 from lottery.words import plural
 
 console = Console()
@@ -30,7 +34,11 @@ console = Console()
 
 @dataclass(frozen=True)
 class Program:
-    """A program that runs any study, and ships with some."""
+    """A program that runs any study, and ships with some.
+
+    Where a study prunes the networks of another one that ships too and only trains these (`start`),
+    that one is run first.
+    """
 
     name: str
     """Of its file, for messages."""
@@ -84,33 +92,73 @@ class Program:
         sys.path.append(str(Path.cwd()))  # where module:function of one's own may lie
         try:
             arguments, config = parse_study(self.make_parser(), argv, self.configs, self.families)
-            place = {
-                "results_dir": arguments.results_dir,
-                "data_dir": arguments.data_dir,
-                "workers": arguments.workers,
-                "device": arguments.device,
-            }
-            if arguments.dry_run:
-                show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
-                return 0
-            where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
-            result = run_study(config, fresh=arguments.fresh, **place, **where)
+            return self.run(arguments, config)
         except UsageError as error:
-            return self._complain(str(error), 2)
+            return self.complain(str(error), 2)
         except LotteryError as error:
-            return self._complain(str(error), 1)
+            return self.complain(str(error), 1)
         except OSError as error:
-            return self._complain(f"{type(error).__name__}: {error}", 1)
+            return self.complain(f"{type(error).__name__}: {error}", 1)
         except KeyboardInterrupt:
             command = shlex.join(["python", sys.argv[0], *(a for a in argv if a != "--fresh")])
-            return self._complain(f"interrupted; to go on from here: {command}", 130)
-        show_result(config, result)
+            return self.complain(f"interrupted; to go on from here: {command}", 130)
+
+    def run(self, arguments: Namespace, config: StudyConfig) -> int:
+        """Do what is asked for; the exit status, if nothing is raised."""
+        first = self._first(config)
+        if first is not None:
+            if "://" in arguments.results_dir:
+                raise ConfigError("start", config.start, "none where results go to a URL")
+            asked = arguments.clone()
+            asked.fresh = False
+            status = self._study(asked, first)
+            store = StudyStore(arguments.results_dir, first.name)
+            if arguments.dry_run and store.unfinished(grid.cells(first)):
+                console.print(f"{config.name} prunes these networks; see its plan once they exist")
+                return status
+            if status:
+                return status
+        return self._study(arguments, config)
+
+    def _first(self, config: StudyConfig) -> StudyConfig | None:
+        """The shipped study whose networks are pruned, with the schemes and seeds of this one.
+
+        Raises ConfigError, before they are trained, if they are of another network or other data.
+        """
+        if config.start is None or not (self.configs / f"{config.start}.yaml").is_file():
+            return None
+        _, first = parse_study(self.make_parser(), [config.start], self.configs, self.families)
+        if first.levels:
+            return None
+        check_alike(config, first)
+        return dataclasses.replace(first, inits=config.inits, seeds=config.seeds)
+
+    def _study(self, arguments: Namespace, config: StudyConfig) -> int:
+        """Run one study, or plan it; the exit status."""
+        place = {
+            "results_dir": arguments.results_dir,
+            "data_dir": arguments.data_dir,
+            "workers": arguments.workers,
+            "device": arguments.device,
+        }
+        if arguments.dry_run:
+            show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
+            return 0
+        where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
+        result = run_study(config, fresh=arguments.fresh, **place, **where)
+        self.finish(arguments, config, result)
         if not result.failures:
             return 0
         failed = plural(len(result.failures), "cell")
-        return self._complain(f"{failed} failed as said above; the same command tries again", 1)
+        return self.complain(f"{failed} failed as said above; the same command tries again", 1)
 
-    def _complain(self, message: str, status: int) -> int:
+    def finish(self, arguments: Namespace, config: StudyConfig, result: StudyResult) -> None:
+        """Show what came out of a run."""
+        show_result(config, result)
+        show_place(config, result)
+
+    def complain(self, message: str, status: int) -> int:
+        """Say it on standard error; the status."""
         print(f"{self.name}: {message}", file=sys.stderr)
         return status
 
@@ -132,7 +180,7 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
     _say(
         f"{plural(len(config.inits), 'scheme')}: {', '.join(config.inits)}; seeds {config.seeds}\n"
         + "".join(
-            f"{_heading(name)}levels 0 to {config.levels}, {plural(steps, 'step')} and "
+            f"{of_variant(name)}levels 0 to {config.levels}, {plural(steps, 'step')} and "
             f"{plural(plan.evaluations_per_level[name], 'evaluation')} each\n"
             for name, steps in plan.steps_per_level.items()
         )
@@ -142,7 +190,7 @@ def show_plan(config: StudyConfig, plan: Plan) -> None:
 
 
 def show_result(config: StudyConfig, result: StudyResult) -> None:
-    """Test accuracy of the tickets by scheme and what is left, and where everything is."""
+    """Test accuracy of the tickets by scheme and what is left."""
     for variant in config.variant_names if len(result.levels) else ():
         means = summary(result.levels[result.levels["variant"] == variant])
         tickets = means[means["branch"] == "ticket"]
@@ -153,7 +201,7 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
         seeds = f"n = {n} seeds" if same_n else "(n) seeds"
         interval = f"mean ± half the 95 % interval over {seeds}"
         told = "n = 1 seed" if same_n and n == 1 else interval
-        _say(f"{_heading(variant)}Test accuracy of tickets in %, {told}")
+        _say(f"{of_variant(variant)}Test accuracy of tickets in %, {told}")
         table = Table()
         sizes = _sizes(result.levels, variant)
         left = ["weights\nremaining"] if sizes.empty else ["parameters\nleft", *sizes.columns]
@@ -165,6 +213,10 @@ def show_result(config: StudyConfig, result: StudyResult) -> None:
             size = [] if sizes.empty else [f"{mean:,.0f}" for mean in sizes.loc[level]]
             table.add_row(f"{rows['weights_remaining'].mean():.2%}", *size, *cells)
         console.print(table)
+
+
+def show_place(config: StudyConfig, result: StudyResult) -> None:
+    """Where everything is, and what to do next."""
     folder = shlex.quote(str(result.folder))
     study = shlex.quote(config.name)
     text = f"{plural(result.computed, 'cell')} computed now. "
@@ -194,7 +246,8 @@ def _sizes(levels: pd.DataFrame, variant: str) -> pd.DataFrame:
     return sizes.groupby("level")[columns].mean().rename(columns={"macs": "MACs"})
 
 
-def _heading(variant: str) -> str:
+def of_variant(variant: str) -> str:
+    """How a variant is named before what is said of it."""
     return "" if variant == BASE else f"{variant}: "
 
 

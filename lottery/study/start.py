@@ -42,15 +42,21 @@ def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[s
         other = store.config()
     except LotteryError as error:
         raise ConfigError("start", config.start, f"a study's folder or name ({error})") from error
+    check_alike(config, other)
     found = {}
     for cell in grid:
         if cell.branch == TICKET:
-            own = config.variant(cell.variant)
-            if (own.model, own.data) != (other.model, other.data):
-                allowed = f"a study of {own.model} on {own.data}, not {other.model} on {other.data}"
-                raise ConfigError("start", config.start, allowed)
-            found[cell.name] = _level_0(store, other, config.start, cell, own.prune)
+            prune = config.variant(cell.variant).prune
+            found[cell.name] = _level_0(store, other, config.start, cell, prune)
     return found
+
+
+def check_alike(config: StudyConfig, other: StudyConfig) -> None:
+    """Raise ConfigError unless `other`, which `config.start` names, is of its network and data."""
+    for own in map(config.variant, config.variant_names):
+        if (own.model, own.data) != (other.model, other.data):
+            allowed = f"a study of {own.model} on {own.data}, not {other.model} on {other.data}"
+            raise ConfigError("start", config.start, allowed)
 
 
 def _level_0(
