@@ -1,4 +1,5 @@
 import pytest
+import torch
 import yaml
 
 from lottery.errors import ConfigError, UsageError
@@ -36,6 +37,26 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(settings, mes
     with pytest.raises(ConfigError) as error:
         tiny.config(**settings)
     assert str(error.value).startswith(message) or message in str(error.value)
+
+
+def unfinite(shape, fans, generator):
+    return torch.full(shape, torch.nan)
+
+
+def nothing(*_):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "returned"), [("unfinite", "NaN or infinite ones"), ("nothing", "None")]
+)
+def test_a_scheme_of_no_weights_is_found_before_training(scheme, returned):
+    with pytest.raises(ConfigError) as error:
+        tiny.config(inits=[f"{__name__}:{scheme}"])
+    assert str(error.value) == (
+        f"init is '{__name__}:{scheme}'; allowed: a scheme that returns a tensor of finite weights "
+        f"of shape (4, 4) for 'trial.weight', not {returned}"
+    )
 
 
 @pytest.mark.parametrize(
