@@ -102,6 +102,17 @@ class NetworkDraw:
             _check_weights(scheme, name, found.get(name), module.weight.shape)
         return dict(found)
 
+    def try_twice(self, scheme: Scheme) -> None:
+        """Draw by a scheme of which nothing is known; ConfigError unless it can be drawn again."""
+        one, other = self.weights(scheme), self.weights(scheme)
+        for name in layers(self.model):
+            if not torch.equal(one[name], other[name]):
+                allowed = (
+                    "a scheme that takes its chance from the generator it is given: drawn twice "
+                    f"from one seed, {name!r} differs"
+                )
+                raise ConfigError("init", name_of(scheme), allowed)
+
 
 def _check_weights(scheme: Scheme, layer: str, drawn: object, shape: torch.Size) -> None:
     """Refuse what cannot be a layer's weights."""

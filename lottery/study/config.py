@@ -309,7 +309,7 @@ def _check_scheme(setting: str, spec: str) -> None:
     if is_network_scheme(scheme):
         return
     layer = nn.ModuleDict({"trial": nn.utils.skip_init(nn.Linear, 4, 4)})
-    _try(setting, spec, "a scheme", lambda: NetworkDraw(layer).weights(spec))
+    _try(setting, spec, "a scheme", lambda: NetworkDraw(layer).try_twice(spec))
 
 
 def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:

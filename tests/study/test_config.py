@@ -59,6 +59,20 @@ def test_a_scheme_of_no_weights_is_found_before_training(scheme, returned):
     )
 
 
+def unseeded(shape, fans, generator):
+    return torch.randn(shape)
+
+
+def test_a_scheme_that_does_not_draw_from_its_generator_is_refused():
+    """Its cells could be neither repeated nor resumed, nor compared under one seed."""
+    with pytest.raises(ConfigError) as error:
+        tiny.config(inits=[f"{__name__}:unseeded"])
+    assert str(error.value) == (
+        f"init is '{__name__}:unseeded'; allowed: a scheme that takes its chance from the "
+        "generator it is given: drawn twice from one seed, 'trial.weight' differs"
+    )
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
