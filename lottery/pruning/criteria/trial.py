@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from lottery.errors import ConfigError
-from lottery.pruning.criteria.base import CRITERIA, Context, Criterion, Layer
+from lottery.pruning.criteria.base import CRITERIA, Context, Criterion, Layer, check_scores
 from lottery.pruning.network import Network
 
 SIDE, IMAGES = 4, 40
+TRIAL = f"a layer of {SIDE} filters"
 
 
 def trial(criterion: str | Criterion) -> Tensor:
@@ -25,9 +25,7 @@ def trial(criterion: str | Criterion) -> Tensor:
     images, labels = torch.rand(IMAGES, SIDE, generator=chance), torch.arange(IMAGES) % SIDE
     context = Context(chance, Network(model, state, images, labels))
     scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, weight), context)
-    if scores.shape not in (weight.shape, weight.shape[:1]):
-        allowed = f"one whose scores have the shape of the weight, or (filters,): {scores.shape}"
-        raise ConfigError("prune.criterion", str(criterion), allowed)
+    check_scores(criterion, TRIAL, scores, weight.shape, weight.shape[:1])
     return scores
 
 
