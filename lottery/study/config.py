@@ -16,7 +16,7 @@ from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
 from lottery.init import SCHEMES, NetworkDraw, is_network_scheme
 from lottery.models import MODELS
-from lottery.pruning.criteria.trial import trial
+from lottery.pruning.criteria.trial import TRIAL, trial
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.units import check_criterion
 from lottery.registry import canonical
@@ -313,10 +313,13 @@ def _check_scheme(setting: str, spec: str) -> None:
 
 
 def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:
-    """Try the criterion on a small network; of untrained weights it must tell some apart."""
+    """Try the criterion on a small network, as at the levels; untrained it must tell some apart."""
 
     def check() -> None:
-        scores = trial(prune.criterion)
+        scores = trial(prune.criterion, trained=prune.at == "trained")
+        if bool(scores.isnan().any()):
+            allowed = f"one whose scores are numbers, not NaN, as for {TRIAL} with random weights"
+            raise ConfigError("prune.criterion", prune.criterion, allowed)
         if prune.at == "initial" and bool((scores == scores.flatten()[0]).all()):
             allowed = "one that tells weights apart before training, as prune.at is initial"
             raise ConfigError("prune.criterion", prune.criterion, allowed)

@@ -186,6 +186,29 @@ def test_a_criterion_that_is_blind_before_training_is_refused_there(criterion):
     tiny.config(prune=PruneConfig(criterion=criterion))
 
 
+def relative_movement(layer, context):
+    return (layer.weight - layer.initial).abs() / (layer.weight - layer.initial).abs().amax()
+
+
+def root(layer, context):
+    return layer.weight.sqrt()
+
+
+def test_a_criterion_that_gives_nan_is_refused_before_training():
+    with pytest.raises(ConfigError) as error:
+        tiny.config(prune=PruneConfig(criterion=f"{__name__}:root"))
+    assert str(error.value) == (
+        f"prune.criterion is '{__name__}:root'; allowed: one whose scores are numbers, not NaN, as "
+        "for a layer of 4 filters with random weights"
+    )
+
+
+def test_a_criterion_that_gives_nan_for_weights_that_have_not_moved_may_rank_trained_ones():
+    tiny.config(prune=PruneConfig(criterion=f"{__name__}:relative_movement"))
+    with pytest.raises(ConfigError, match="not NaN"):
+        tiny.config(prune=PruneConfig(criterion=f"{__name__}:relative_movement", at="initial"))
+
+
 def test_one_criterion_in_two_spellings_is_one_criterion():
     one, other = "grasp(temperature=1)", " grasp( temperature = 1 )"
     assert PruneConfig(criterion=one) == PruneConfig(criterion=other)

@@ -10,11 +10,11 @@ SIDE, IMAGES = 4, 40
 TRIAL = f"a layer of {SIDE} filters"
 
 
-def trial(criterion: str | Criterion) -> Tensor:
+def trial(criterion: str | Criterion, trained: bool = False) -> Tensor:
     """Scores of the weight of a linear layer of 4 neurons and 4 inputs, followed by batch norm.
 
-    (4, 4), or (4,) if it ranks filters. Weights are random and untrained. Raises what the criterion
-    raises, and ConfigError for scores of another shape.
+    (4, 4), or (4,) if it ranks filters. Weights are random; trained: they are not the initial ones.
+    Raises what the criterion raises, and ConfigError for scores of another shape.
     """
     chance = torch.Generator().manual_seed(0)
     model = nn.Sequential(
@@ -24,7 +24,8 @@ def trial(criterion: str | Criterion) -> Tensor:
     state = model.state_dict() | {"0.weight": weight}
     images, labels = torch.rand(IMAGES, SIDE, generator=chance), torch.arange(IMAGES) % SIDE
     context = Context(chance, Network(model, state, images, labels))
-    scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, weight), context)
+    initial = torch.randn(SIDE, SIDE, generator=chance) if trained else weight
+    scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, initial), context)
     check_scores(criterion, TRIAL, scores, weight.shape, weight.shape[:1])
     return scores
 
