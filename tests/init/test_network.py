@@ -90,7 +90,7 @@ def forgetful(draw):
 
 def test_a_users_function_of_networks_is_a_scheme(plain):
     base = initialise(plain(), "normal(1)")
-    for spec in (fading, f"{__name__}:fading", f"by_layer(rest='{__name__}:fading(first=1)')"):
+    for spec in (fading, f"{__name__}:fading", f"by_layer(rest={__name__}:fading(first=1))"):
         model = initialise(plain(), spec)
         for depth, index in enumerate((0, 2, 4)):
             assert torch.equal(model[index].weight, base[index].weight / 2**depth)
