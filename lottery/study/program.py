@@ -108,7 +108,8 @@ class Program:
         if not result.failures:
             return 0
         failed = plural(len(result.failures), "cell")
-        return self._complain(f"{failed} failed as said above; the same command tries again", 1)
+        again = "once that is mended, the same command tries again"
+        return self._complain(f"{failed} failed as said above; {again}", 1)
 
     def _complain(self, message: str, status: int) -> int:
         print(f"{self.name}: {message}", file=sys.stderr)

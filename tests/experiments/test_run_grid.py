@@ -414,8 +414,8 @@ def test_a_failed_cell_is_named_with_its_reason_and_status_1(run_grid, study):
     assert ticket.startswith("failed normal(1e+30) seed 0 ticket: ")
     assert "loss is nan at level 0, step 8: training diverged; try a train.lr below 0.01" in ticket
     assert control.startswith("failed normal(1e+30) seed 0 reinit 0: the ticket it needs failed: ")
-    last = "run_grid.py: 2 cells failed as said above; the same command tries again\n"
-    assert error.endswith(last)
+    last = "2 cells failed as said above; once that is mended, the same command tries again\n"
+    assert error.endswith(f"run_grid.py: {last}")
     assert error.count("training diverged") == 1, "told twice"
     assert "2 cells computed now. Tables and manifest: " in printed
     assert "Traceback" not in error
