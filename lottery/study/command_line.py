@@ -87,7 +87,10 @@ def parse_study(
     argv = with_lists(argv)
     try:
         study = parser.parse_args(argv).study
-        path = Path(study) if study.endswith((".yaml", ".yml")) else configs / f"{study}.yaml"
+        is_path = study.endswith((".yaml", ".yml"))
+        path = Path(study) if is_path else configs / f"{study}.yaml"
+        if is_path and not path.is_file():
+            raise ConfigError("STUDY", study, "a file that exists; there is none of this path")
         if not path.is_file():
             allowed = f"a path to a YAML file, or one of: {_shipped(configs, families)}"
             raise ConfigError("STUDY", study, allowed)

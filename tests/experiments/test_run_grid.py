@@ -296,7 +296,13 @@ def test_a_file_that_is_no_text_is_refused(run_grid, tmp_path):
     assert f"STUDY is '{path}'; allowed: a file of valid YAML" in error
 
 
-@pytest.mark.parametrize("name", ["nonesuch", "nowhere.yaml", ""])
+@pytest.mark.parametrize("name", ["nowhere.yaml", "no/where.yml"])
+def test_a_path_where_no_file_is_is_told_so(name, run_grid):
+    message = "a file that exists; there is none of this path"
+    assert run_grid(name) == (2, "", f"run_grid.py: STUDY is {name!r}; allowed: {message}\n")
+
+
+@pytest.mark.parametrize("name", ["nonesuch", ""])
 def test_an_unknown_study_lists_the_known_ones(name, run_grid):
     status, _, error = run_grid(name)
     assert status == 2
