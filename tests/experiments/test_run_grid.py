@@ -231,6 +231,10 @@ BAD_FILES = {
     "seeds: [0]\nlevels: [": "STUDY is '{path}'; allowed: a file of valid YAML (line 2, column 10",
     "\tlevels: 1": "STUDY is '{path}'; allowed: a file of valid YAML (line 1, column 1: found char",
     "levels: \x80": "STUDY is '{path}'; allowed: a file of valid YAML (unacceptable character",
+    "levels: 1\nprune: {}\nlevels: 3": "STUDY is '{path}'; allowed: a file of valid YAML (line 3, "
+    "column 1: levels is there a second time)",
+    "train: {lr: 1,\n  lr: 2}": "STUDY is '{path}'; allowed: a file of valid YAML (line 2, column "
+    "3: lr is there a second time)",
     "- 1": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "colour: red": "colour is not a setting; allowed: name, model, data,",
@@ -260,6 +264,14 @@ def test_a_bad_file_is_named_with_what_is_allowed_and_status_2(text, run_grid, t
     assert error.count("\n") == 1, "more than a line"
     assert "Traceback" not in error
     assert printed == ""
+
+
+def test_a_key_of_a_merged_group_may_be_set_anew(parsed, study):
+    """Which YAML allows: it is not there twice."""
+    variants = "{one: {train: &train {lr: 1, batch_size: 20}}, two: {train: {<<: *train, lr: 2}}}"
+    study.write_text(f"{tiny.YAML}variants: {variants}\n")
+    trains = [parsed(study).variant(name).train for name in ("one", "two")]
+    assert [(train.lr, train.batch_size) for train in trains] == [(1, 20), (2, 20)]
 
 
 @pytest.mark.parametrize("value", ["{a: {}}", "{a: {prune: {scope: global}}}", "{}", "3"])
