@@ -411,6 +411,14 @@ def test_a_shipped_study_is_made_again_by_its_name(tmp_path):
     assert "python experiments/run_grid.py lenet --results-dir again" in again
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_two_seeds_have_no_test_of_equal_spread(tmp_path, markdown):
+    assert "Brown-Forsythe test of equal spread" in markdown
+    text = compose(load(planted(tmp_path, draws={"ticket": 1}, seeds=(0, 1))), [])
+    assert "schemes at once, seeds as blocks" in text
+    assert "Brown-Forsythe" not in text
+
+
 def test_networks_and_schemes_are_those_of_the_layers(folder, markdown):
     networks = section(markdown, "Networks")
     assert "| `fc1.weight` | linear | 784 | 300 | 235,200 |" in networks
