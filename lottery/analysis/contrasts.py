@@ -163,7 +163,8 @@ class SchemeEffect:
     residual: float
     """Standard deviation of one value about the effects of its scheme and seed."""
     spread_p: float
-    """Brown-Forsythe test that all schemes spread equally over seeds (Levene's about medians)."""
+    """Brown-Forsythe test that all schemes spread equally over seeds (Levene's about medians); nan
+    for fewer than 3 seeds, and where in each scheme all values are as far from its median."""
 
 
 def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
@@ -183,8 +184,10 @@ def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
     between = seeds * float(effects @ effects) / (schemes - 1)
     residual = float((rest**2).sum()) / freedom
     f = between / residual if residual > 0 else np.nan
-    with np.errstate(invalid="ignore"):  # nan where no scheme's values spread about their median
-        spread_p = float(stats.levene(*x.T, center="median").pvalue)
+    apart = np.abs(x - np.median(x, axis=0))
+    # Without spread within schemes any difference between them would pass for one without doubt.
+    told = seeds > 2 and float(np.ptp(apart, axis=0).max()) > 1e-12 * float(np.abs(x).max())
+    spread_p = float(stats.levene(*x.T, center="median").pvalue) if told else np.nan
     return SchemeEffect(
         schemes,
         seeds,

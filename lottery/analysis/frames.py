@@ -3,6 +3,7 @@
 A study is named by its folder under `results`, or by a path to such a folder.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pandas as pd
 import yaml
 
 from lottery.errors import StoreError
+
+SHIPPED = Path(__file__).parents[2] / "experiments" / "configs"
+"""Folder of the shipped studies' files."""
 
 TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
 
@@ -151,6 +155,11 @@ def studies(results: str | Path = "results") -> list[str]:
     return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
 
 
+def is_shipped(study: str) -> bool:
+    """Whether `run_grid.py` knows a study by its name; any other it is given as a file."""
+    return (SHIPPED / f"{study}.yaml").is_file()
+
+
 def _read(
     study: str | Path,
     results: str | Path,
@@ -203,7 +212,10 @@ def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
 
 
 def _remedy(path: Path) -> str:
-    folder = path.parent
-    option = "" if folder.parent == Path("results") else f" --results-dir {folder.parent}"
+    folder, results = path.parent, shlex.quote(str(path.parent.parent))
+    option = "" if results == "results" else f" --results-dir {results}"
     option += " --diagnostics.record true" if path.name == "diagnostics.parquet" else ""
-    return f"make it with `python experiments/run_grid.py {folder.name}{option}`"
+    study, file = folder.name, folder / "study.yaml"
+    if not is_shipped(study):  # where the folder has no file, it is still to be written
+        study = shlex.quote(str(file) if file.is_file() else f"{study}.yaml")
+    return f"make it with `python experiments/run_grid.py {study}{option}`"

@@ -150,7 +150,8 @@ class Program:
         if not result.failures:
             return 0
         failed = plural(len(result.failures), "cell")
-        return self.complain(f"{failed} failed as said above; the same command tries again", 1)
+        again = "once that is mended, the same command tries again"
+        return self.complain(f"{failed} failed as said above; {again}", 1)
 
     def finish(self, arguments: Namespace, config: StudyConfig, result: StudyResult) -> None:
         """Show what came out of a run."""

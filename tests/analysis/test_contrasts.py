@@ -214,6 +214,25 @@ def test_spread_is_measured_about_medians():
     assert scheme_effect(frame, "score").spread_p == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": (0.1, 0.3), "b": (0.7, 0.8)},
+        {"a": (0.1, 0.1, 0.1), "b": (0.3, 0.3, 0.3)},
+        {"a": (0.1, 0.1, 0.3, 0.3), "b": (0.7, 0.7, 0.8, 0.8)},
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_spread_is_not_compared_where_a_division_by_zero_would_be_all_its_evidence(columns):
+    """Of two values, or of equal halves, all are as far from their median."""
+    frame = pd.DataFrame(
+        {"init": init, "seed": s, "score": x}
+        for init, xs in columns.items()
+        for s, x in enumerate(xs)
+    )
+    assert np.isnan(scheme_effect(frame, "score").spread_p)
+
+
 def test_one_scheme_or_one_seed_has_no_variance_between():
     assert scheme_effect(scores({"a": 0.0}), "score") is None
     assert scheme_effect(scores({"a": 0.0, "b": 1.0}, seeds=1), "score") is None
