@@ -28,12 +28,21 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="FILE",
         help="%(default)s",
     )
+    parser.add_argument(
+        "--judges",
+        type=lambda text: [name for name in text.split(",") if name],
+        default=["custom-confirm", "custom-confirm-conv", "methods"],
+        metavar="STUDIES",
+        help="studies that will judge the choice, and no others (custom-confirm,"
+        "custom-confirm-conv,methods)",
+    )
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="%(default)s")
     options = parser.parse_args(arguments)
     try:
         study = load(options.study, options.results_dir)
         commits = [str(run.get("git_commit")) for run in study.runs]
-        text = choose(study.levels, study.name, commits).to_yaml()
+        choice = choose(study.levels, study.name, commits, options.judges)
+        text = choice.to_yaml()
         # What is already being judged must not change afterwards.
         if options.out.exists() and options.out.read_text(encoding="utf-8") != text:
             return _complain(f"{options.out} holds another choice; write to a new file")
@@ -41,7 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
             path.write_text(text, encoding="utf-8", newline="\n")
     except (LotteryError, OSError) as error:
         return _complain(str(error))
-    print(options.out)
+    for row in choice.candidates:
+        note = "" if row["keeps_up"] else "; falls behind unpruned"
+        print(f"{100 * row['area']:+.3f} pp  {row['scheme']}{note}")
+    print(
+        f"By validation area (n = {choice.candidates[0]['n']} seeds) the first custom scheme that "
+        f"keeps up unpruned is {choice.chosen}\n"
+        f"and the first standard one {choice.standard}: {options.out}"
+    )
     return 0
 
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lottery.errors import LotteryError
+from lottery.errors import ConfigError, LotteryError
 from lottery.files import whole
 from lottery.registry import canonical
 from lottery.study.fitting import Tickets, fit_tickets
@@ -29,7 +29,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--level", type=int, required=True, help="level of the tickets")
     parser.add_argument(
         "--seeds",
-        type=lambda text: [int(seed) for seed in text.split(",")],
         required=True,
         metavar="SEEDS",
         help="seeds of the tickets, as 0,1,2: no study can use the scheme with them",
@@ -50,13 +49,22 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def seeds_of(text: str) -> list[int]:
+    """Seeds written with commas."""
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise ConfigError("--seeds", text, "whole numbers, as 0,1,2") from None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 written, 2 not."""
     sys.path.append(str(Path.cwd()))  # where module:function of one's own may lie
     options = make_parser().parse_args(arguments)
     try:
         init = canonical(options.init, "init") if options.init else None
-        tickets = Tickets(options.level, options.seeds, init, options.variant, options.values)
+        seeds = seeds_of(options.seeds)
+        tickets = Tickets(options.level, seeds, init, options.variant, options.values)
         text = fit_tickets(options.results_dir / options.study, tickets, options.data_dir).to_json()
         # Cells are found by the name of their scheme, so the file of a name must not change.
         if options.out.exists() and options.out.read_text(encoding="utf-8") != text:

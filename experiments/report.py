@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--choice",
         type=Path,
-        default=CHOICE,
         metavar="FILE",
-        help="choice of a custom scheme by experiments/choose_scheme.py, if it is there, for "
-        "reports of studies that judge it (%(default)s)",
+        help="choice of a custom scheme by experiments/choose_scheme.py, for reports of studies "
+        f"that judge it (default: {CHOICE}, if it is there)",
     )
     options = parser.parse_args(arguments)
     try:
-        choice = Choice.read(options.choice) if options.choice.is_file() else None
+        asked = options.choice or CHOICE
+        choice = Choice.read(asked) if options.choice or asked.is_file() else None
     except LotteryError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,5 +1,7 @@
 """Errors that are the user's business: one clear message, shown without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
@@ -32,6 +34,22 @@ class DataError(LotteryError):
 
 class StoreError(LotteryError):
     """What is on disk does not fit what was asked for."""
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Name the place in front of what a UsageError says.
+
+    >>> with within("by_layer's rest"):
+    ...     raise ConfigError("init", "he", "lsuv")
+    Traceback (most recent call last):
+    lottery.errors.ConfigError: by_layer's rest: init is 'he'; allowed: lsuv
+    """
+    try:
+        yield
+    except UsageError as error:
+        error.args = (f"{place}: {error}",)
+        raise
 
 
 def check_choices(config: Any, group: str) -> None:

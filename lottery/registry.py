@@ -4,8 +4,8 @@ A *spec* is a name, or a name with options: `xavier_normal`, `normal(0.1)`,
 `kaiming_normal(gain=1, mode=fan_out)`. An option's value is a word, a number, true or false, a
 quoted text, a length of training (`soft(every=1ep)`), or a spec itself:
 `by_layer(first=xavier_normal(gain=2), rest=xavier_normal)`. Instead
-of a registered name a spec may hold a reference to one's own function (in quotes within another
-spec): `my_package.my_module:my_function(option=3)`.
+of a registered name a spec may hold a reference to one's own function:
+`my_package.my_module:my_function(option=3)`.
 """
 
 import ast
@@ -26,7 +26,10 @@ WORDS = {"true": True, "false": False}
 """Words that are no strings, as in YAML; Python's own names for them are known too."""
 
 _LENGTH = r"\d+(?:ep|it)"
-_TEXT_OR_LENGTH = re.compile(rf"""("[^"]*"|'[^']*')|\b({_LENGTH})\b""")
+_NAME = r"[^\W\d]\w*"
+_REFERENCE = rf"{_NAME}(?:\.{_NAME})*:{_NAME}"
+_TEXT = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_TEXT_OR_NO_PYTHON = re.compile(rf"{_TEXT}|\b({_LENGTH}|{_REFERENCE})\b")
 
 
 def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str, Any]]:
@@ -38,19 +41,18 @@ def parse_spec(spec: str, what: str = "spec") -> tuple[str, list[Any], dict[str,
     name, bracket, rest = spec.strip().partition("(")
     if not bracket:
         return name, [], {}
-    # A length such as 5ep is a word, but no Python.
-    rest = _TEXT_OR_LENGTH.sub(lambda found: found[1] or repr(found[2]), rest)
+    # A length such as 5ep and a reference are words, but no Python: in quotes they are.
+    rest = _TEXT_OR_NO_PYTHON.sub(lambda found: found[1] or repr(found[2]), rest)
     try:
         call = ast.parse(f"_({rest}", mode="eval").body
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise ValueError
-        names = [keyword.arg for keyword in call.keywords]
-        if None in names or len(set(names)) < len(names):
-            raise ValueError
-        args = [_literal(node) for node in call.args]
-        kwargs = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+        args, kwargs = _options(call)
     except (SyntaxError, ValueError):
-        raise ConfigError(what, spec, "a name, or name(option=value, ...)") from None
+        allowed = "a name, or name(option=value, ...), file names and other texts in quotes"
+        if spec.count("(") > spec.count(")"):
+            allowed += "; in a YAML list one with commas is quoted as a whole"
+        raise ConfigError(what, spec, allowed) from None
     return name.strip(), args, kwargs
 
 
@@ -60,7 +62,10 @@ def canonical(spec: str, what: str = "spec") -> str:
     >>> canonical("kaiming_normal( mode=fan_out, gain=1 )")
     'kaiming_normal(gain=1, mode=fan_out)'
     """
-    name, args, kwargs = parse_spec(spec, what)
+    return _spec(*parse_spec(spec, what))
+
+
+def _spec(name: str, args: list[Any], kwargs: dict[str, Any]) -> str:
     parts = [_written(value) for value in args]
     parts += [f"{key}={_written(value)}" for key, value in sorted(kwargs.items())]
     return f"{name}({', '.join(parts)})" if parts else name
@@ -85,12 +90,25 @@ def _is_spec(text: str) -> bool:
         return False
 
 
+def _options(call: ast.Call) -> tuple[list[Any], dict[str, Any]]:
+    names = [keyword.arg for keyword in call.keywords]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError
+    args = [_literal(node) for node in call.args]
+    return args, {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+
+
 def _literal(node: ast.expr) -> Any:
     """A bare word counts as a string, as in mode=fan_out; so does a spec within a spec."""
     if isinstance(node, ast.Name):
         return WORDS.get(node.id, node.id)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return canonical(ast.unparse(node))
+    if isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Name):
+            return _spec(node.func.id, *_options(node))
+        reference = ast.literal_eval(node.func)
+        if not (isinstance(reference, str) and re.fullmatch(_REFERENCE, reference)):
+            raise ValueError
+        return _spec(reference, *_options(node))
     return ast.literal_eval(node)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+import yaml
 
 from lottery.errors import ConfigError
 from lottery.registry import Registry, canonical, parse_spec
@@ -44,6 +45,10 @@ def shapes() -> Registry:
         ("k(a='m:f(1)')", ("k", [], {"a": "m:f(1)"})),
         ("k(every=2ep, to=500it)", ("k", [], {"every": "2ep", "to": "500it"})),
         ("k('a 2ep b', c=f(every= 1ep))", ("k", ["a 2ep b"], {"c": "f(every=1ep)"})),
+        ("k(m:f)", ("k", ["m:f"], {})),
+        ("k(a=m.n:f( 1 ,b=c), b=m:g)", ("k", [], {"a": "m.n:f(1, b=c)", "b": "m:g"})),
+        ("k(a=f(m:g(h=2)))", ("k", [], {"a": "f('m:g(h=2)')"})),
+        ("k(a='of m:f', b='x/y.json')", ("k", [], {"a": "of m:f", "b": "x/y.json"})),
     ],
 )
 def test_a_spec_is_read_as_written(spec, parsed):
@@ -70,12 +75,25 @@ def test_a_spec_is_read_as_written(spec, parsed):
         "normal(f(**{'a': 1}))",
         "normal(f(a.b))",
         "normal(f(1) + 1)",
+        "normal('f'(1))",
+        "normal(1(2))",
+        "normal(/m:f)",
+        "normal(m:f.g)",
+        "normal(m:1)",
+        "ticket_informed(f1.json)",
     ],
 )
 def test_what_is_not_a_spec_is_refused_and_never_run(spec):
     with pytest.raises(ConfigError) as error:
         parse_spec(spec, "init")
-    assert str(error.value) == f"init is {spec!r}; allowed: a name, or name(option=value, ...)"
+    allowed = "a name, or name(option=value, ...), file names and other texts in quotes"
+    assert str(error.value).startswith(f"init is {spec!r}; allowed: {allowed}")
+
+
+def test_a_spec_cut_at_a_comma_is_to_be_quoted_in_its_yaml_list():
+    (cut, _) = yaml.safe_load("[m:f(a=1, b=2)]")
+    with pytest.raises(ConfigError, match="in a YAML list one with commas is quoted as a whole"):
+        parse_spec(cut)
 
 
 def test_a_name_gives_the_function_itself_and_options_are_bound(shapes):
@@ -99,6 +117,12 @@ def test_a_function_is_its_own_spec(shapes):
 def test_a_reference_finds_a_users_function_with_options(shapes):
     assert shapes.resolve("math:sqrt") is math.sqrt
     assert shapes.resolve(f"{__name__}:scaled(factor=4)")(2) == (8, "plain")
+
+
+def test_a_reference_within_a_spec_needs_no_quotes(shapes):
+    for mode in (f"{__name__}:scaled(factor=4)", f"'{__name__}:scaled(factor=4)'"):
+        _, mode = shapes.resolve(f"scaled(mode={mode})")(2)
+        assert shapes.resolve(mode)(2) == (8, "plain")
 
 
 def test_an_unknown_name_lists_the_known_ones(shapes):
@@ -205,6 +229,8 @@ def test_spaces_and_order_do_not_make_another_spec(spec):
         ("k(a=f( y=2, x=g( 1 ) ))", "k(a=f(x=g(1), y=2))"),
         ("k(a='f( 1 )')", "k(a='f( 1 )')"),
         ("k(a='m.n:f(1)')", "k(a='m.n:f(1)')"),
+        ("k(a=m.n:f(1), b=m:g)", "k(a='m.n:f(1)', b='m:g')"),
+        ("m:k(a=m:f(b=m:g(c=m:h(1))))", r"""m:k(a='m:f(b="m:g(c=\'m:h(1)\')")')"""),
         ("k(a='true', b=true)", "k(a='true', b=True)"),
         ("k(a='None', b=None)", "k(a='None', b=None)"),
         ("k(a='results/x.json')", "k(a='results/x.json')"),

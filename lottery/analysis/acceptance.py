@@ -67,12 +67,15 @@ class Acceptance:
 def held_out(levels: pd.DataFrame, choice: Choice) -> pd.DataFrame:
     """Tickets of both schemes, of the seeds that the choice has not seen.
 
-    levels: of any number of studies. Studies and variants that lack one of the two are left out.
+    levels: of any number of studies. Those that are not to judge, and studies and variants that
+    lack one of the two, are left out.
     A scheme fitted to tickets needs a file for each network. Where a network was never drawn by the
     chosen one itself, but by the same scheme of one other file, that is the chosen one, and is
     named so; of several files none is, as there would be a choice.
     """
     both = {choice.chosen, choice.standard}
+    if choice.judges:
+        levels = levels[levels["study"].isin(choice.judges)]
     tickets = levels[(levels["branch"] == "ticket") & ~levels["seed"].isin(choice.seeds)]
     own = tickets.assign(
         init=tickets["init"].mask(_fitted_again(tickets, levels, choice.chosen), choice.chosen)

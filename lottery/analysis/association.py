@@ -26,7 +26,12 @@ def within(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def between(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's correlation of the schemes' means: what schemes have to say."""
+    """Spearman's correlation of the schemes' means: what schemes have to say.
+
+    nan for fewer than three schemes: two points always lie on a line.
+    """
+    if len(one) < 3:
+        return math.nan
     return spearman(one.mean(axis=1), other.mean(axis=1))
 
 

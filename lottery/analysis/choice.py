@@ -7,7 +7,7 @@ scheme that trains worse does not win by having less to lose, it has to keep up 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Choice:
     """Of the choice, with which it must not be judged."""
     candidates: list[dict[str, Any]]
     """Rows of `ranking`."""
+    judges: list[str] = field(default_factory=list)
+    """Studies that judge it, named beforehand; if none are, all that have both schemes."""
 
     def to_yaml(self) -> str:
         """The file's text."""
@@ -64,7 +66,9 @@ def dense_loss(model: str) -> float:
     return DENSE_LOSS.get(kind, DENSE_LOSS_ELSEWHERE)
 
 
-def choose(levels: pd.DataFrame, study: str, commits: Sequence[str] = ()) -> Choice:
+def choose(
+    levels: pd.DataFrame, study: str, commits: Sequence[str] = (), judges: Sequence[str] = ()
+) -> Choice:
     """The custom scheme of the largest validation area, and the standard scheme to beat.
 
     levels: of a study of one variant with at least one standard scheme and one other. Seeds that
@@ -87,6 +91,7 @@ def choose(levels: pd.DataFrame, study: str, commits: Sequence[str] = ()) -> Cho
         commits=sorted(set(commits)),
         seeds=sorted(int(seed) for seed in tickets["seed"].unique()),
         candidates=table.round(6).to_dict("records"),
+        judges=list(judges),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lottery.analysis.choice import STANDARD
 from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.paired import difference, equivalence, holm
 from lottery.errors import ConfigError
@@ -63,6 +64,25 @@ def declared(inits: Iterable[str]) -> list[Contrast]:
         for name, pairs in parts
         if pairs
     ]
+
+
+def against_standard(inits: Iterable[str]) -> list[Contrast]:
+    """Every other scheme minus the mean of the standard schemes that there are.
+
+    Schemes that differ in `gain` alone are left out: they are on an axis, which *narrower − wider*
+    is about. Empty without a standard scheme.
+
+    >>> for c in against_standard(["xavier_normal", "kaiming_normal", "orthogonal"]):
+    ...     print(c.name, c.plus, c.minus)
+    Orthogonal − standard ('orthogonal',) ('xavier_normal', 'kaiming_normal')
+    """
+    schemes = sorted(set(inits))
+    standard = tuple(init for init in STANDARD if init in schemes)
+    if not standard:
+        return []
+    on_axis = {init for group in _by_gain(schemes) for init in group}
+    others = [init for init in schemes if init not in standard and init not in on_axis]
+    return [Contrast(f"{scheme_name(init)} − standard", (init,), standard) for init in others]
 
 
 def all_pairs(inits: Iterable[str]) -> list[Contrast]:
@@ -143,7 +163,8 @@ class SchemeEffect:
     residual: float
     """Standard deviation of one value about the effects of its scheme and seed."""
     spread_p: float
-    """Brown-Forsythe test that all schemes spread equally over seeds (Levene's about medians)."""
+    """Brown-Forsythe test that all schemes spread equally over seeds (Levene's about medians); nan
+    for fewer than 3 seeds, and where in each scheme all values are as far from its median."""
 
 
 def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
@@ -163,8 +184,10 @@ def scheme_effect(frame: pd.DataFrame, value: str) -> SchemeEffect | None:
     between = seeds * float(effects @ effects) / (schemes - 1)
     residual = float((rest**2).sum()) / freedom
     f = between / residual if residual > 0 else np.nan
-    with np.errstate(invalid="ignore"):  # nan where no scheme's values spread about their median
-        spread_p = float(stats.levene(*x.T, center="median").pvalue)
+    apart = np.abs(x - np.median(x, axis=0))
+    # Without spread within schemes any difference between them would pass for one without doubt.
+    told = seeds > 2 and float(np.ptp(apart, axis=0).max()) > 1e-12 * float(np.abs(x).max())
+    spread_p = float(stats.levene(*x.T, center="median").pvalue) if told else np.nan
     return SchemeEffect(
         schemes,
         seeds,
@@ -205,14 +228,20 @@ def _partners(
     return pairs
 
 
-def _gains(schemes: dict[str, _Scheme]) -> list[tuple[str, str]]:
+def _gains(inits: Iterable[str]) -> list[tuple[str, str]]:
     """Pairs (smallest gain, largest) of schemes that differ in a stated gain alone."""
+    return [(group[0], group[-1]) for group in _by_gain(inits)]
+
+
+def _by_gain(inits: Iterable[str]) -> list[list[str]]:
+    """Schemes that differ in a stated gain alone, two or more, smallest gain first."""
     groups: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
-    for init, scheme in schemes.items():
+    for init in inits:
+        scheme = _Scheme.parse(init)
         if scheme.gain is not None:
             key = scheme.family, scheme.shape, scheme.rest
             groups.setdefault(key, []).append((float(scheme.gain), init))
-    return [(min(group)[1], max(group)[1]) for group in groups.values() if len(group) > 1]
+    return [[init for _, init in sorted(group)] for group in groups.values() if len(group) > 1]
 
 
 def _by_scheme(frame: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 A study is named by its folder under `results`, or by a path to such a folder.
 """
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from lottery.analysis.columns import (
 from lottery.errors import StoreError
 
 _OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
+SHIPPED = Path(__file__).parents[2] / "experiments" / "configs"
+"""Folder of the shipped studies' files."""
 
 
 def levels(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
@@ -120,6 +123,11 @@ def studies(results: str | Path = "results") -> list[str]:
     return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
 
 
+def is_shipped(study: str) -> bool:
+    """Whether `run_grid.py` knows a study by its name; any other it is given as a file."""
+    return (SHIPPED / f"{study}.yaml").is_file()
+
+
 def _read(
     study: str | Path,
     results: str | Path,
@@ -172,8 +180,11 @@ def _read_csv(path: Path, types: dict[str, str]) -> pd.DataFrame:
 
 
 def _remedy(path: Path) -> str:
-    folder = path.parent
-    option = "" if folder.parent == Path("results") else f" --results-dir {folder.parent}"
+    folder, results = path.parent, shlex.quote(str(path.parent.parent))
+    option = "" if results == "results" else f" --results-dir {results}"
     option += " --diagnostics.record true" if path.name == "diagnostics.parquet" else ""
     program = "run_detector" if path.name in _OF_DETECTORS else "run_grid"
-    return f"make it with `python experiments/{program}.py {folder.name}{option}`"
+    study, file = folder.name, folder / "study.yaml"
+    if not is_shipped(study):  # where the folder has no file, it is still to be written
+        study = shlex.quote(str(file) if file.is_file() else f"{study}.yaml")
+    return f"make it with `python experiments/{program}.py {study}{option}`"

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from lottery.errors import within
 from lottery.init.network import NetworkDraw, Weights, layers, network_scheme
 from lottery.init.schemes import SCHEMES
 
@@ -40,5 +41,9 @@ def choose_by_layer(
     for position, scheme in ((0, first), (-1, output)):
         if scheme is not None and (position == -1 or len(own) > 1):
             schemes |= {n: scheme for n, m in found.items() if m.weight is own[position].weight}
-    by_scheme = {scheme: values(scheme) for scheme in set(schemes.values())}
+    by_scheme: dict[str, dict[str, T]] = {}
+    for option, scheme in {"rest": rest, "first": first, "output": output}.items():
+        if scheme is not None and scheme in schemes.values() and scheme not in by_scheme:
+            with within(f"by_layer's {option}"):
+                by_scheme[scheme] = values(scheme)
     return {name: by_scheme[scheme][name] for name, scheme in schemes.items()}

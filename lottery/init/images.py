@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.data.images import Examples
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, within
 from lottery.init.network import (
     LayerModule,
     NetworkDraw,
@@ -34,7 +34,8 @@ def data_aware_first(draw: NetworkDraw, base: str = "xavier_normal", floor: floa
     """
     if floor < 0:
         raise ConfigError("init option floor", floor, "at least 0")
-    weights = draw.weights(base)
+    with within("data_aware_first's base"):
+        weights = draw.weights(base)
     name, first = next(iter(layers(draw.model).items()))
     deviations = input_deviations(first, draw.training)
     constant = deviations == 0
@@ -87,7 +88,8 @@ def lsuv(
     batch of training images, before the activation, at most `iterations` times. Outputs are those
     in eval mode, of a layer's first run; one that gives a single value is left as base drew it.
     """
-    weights = dict(draw.weights(base))
+    with within("lsuv's base"):
+        weights = draw.weights(base)
     batch = draw.images(images)
     model = copy.deepcopy(draw.model).eval()
     seen: set[str] = set()

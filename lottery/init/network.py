@@ -5,7 +5,7 @@ schemes under one seed draw the same numbers and differ in scale alone, and so d
 a normal and a uniform scheme share only the seed's data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from lottery.data.images import Examples
 from lottery.errors import ConfigError
 from lottery.init.schemes import SCHEMES, Fans, fans
+from lottery.returned import name_of, unlike
 from lottery.seeds import Address, generator
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,12 +95,34 @@ class NetworkDraw:
                 name: function(module.weight.shape, layer_fans(module), self.generator(name))
                 for name, module in layers(self.model).items()
             }
+        if not isinstance(found, Mapping):
+            allowed = f"a scheme that returns a dict of weights by layer, not {unlike(found)}"
+            raise ConfigError("init", name_of(scheme), allowed)
         for name, module in layers(self.model).items():
-            if name not in found or found[name].shape != module.weight.shape:
-                shape = tuple(module.weight.shape)
-                allowed = f"a scheme that returns weights of shape {shape} for {name!r}"
-                raise ConfigError("init", str(scheme), allowed)
-        return found
+            _check_weights(scheme, name, found.get(name), module.weight.shape)
+        return dict(found)
+
+    def try_twice(self, scheme: Scheme) -> None:
+        """Draw by a scheme of which nothing is known; ConfigError unless it can be drawn again."""
+        one, other = self.weights(scheme), self.weights(scheme)
+        for name in layers(self.model):
+            if not torch.equal(one[name], other[name]):
+                allowed = (
+                    "a scheme that takes its chance from the generator it is given: drawn twice "
+                    f"from one seed, {name!r} differs"
+                )
+                raise ConfigError("init", name_of(scheme), allowed)
+
+
+def _check_weights(scheme: Scheme, layer: str, drawn: object, shape: torch.Size) -> None:
+    """Refuse what cannot be a layer's weights."""
+    wrong = unlike(drawn, shape)
+    if not wrong and isinstance(drawn, Tensor) and not drawn.isfinite().all():
+        wrong = "NaN or infinite ones"
+    if wrong:
+        wanted = f"a tensor of finite weights of shape {tuple(shape)} for {layer!r}"
+        allowed = f"a scheme that returns {wanted}, not {wrong}"
+        raise ConfigError("init", name_of(scheme), allowed)
 
 
 @torch.no_grad()

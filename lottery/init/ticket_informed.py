@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, within
 from lottery.init.network import NetworkDraw, Weights, layers, network_scheme, root_mean_square
 from lottery.init.schemes import SCHEMES
 
@@ -119,8 +119,10 @@ def ticket_informed(
     if missing:
         allowed = f"a file with {', '.join(missing)}; it has {', '.join(fitted.layers)}"
         raise ConfigError("init option file", file, allowed)
+    with within("ticket_informed's base"):
+        drawn = draw.weights(base)
     weights = {}
-    for name, values in draw.weights(base).items():
+    for name, values in drawn.items():
         layer, plain = fitted.layers[name], root_mean_square(values)
         magnitudes, signs = values.abs() / plain, values.sign()
         if shape:

@@ -18,6 +18,7 @@ from lottery.errors import ConfigError
 from lottery.objectives import CLASSIFICATION, Objective
 from lottery.pruning.channels import ChannelGraph
 from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
+from lottery.pruning.criteria.base import check_numbers, check_scores
 from lottery.pruning.criteria.trial import ranks_filters
 from lottery.pruning.masks import State, prunable
 from lottery.pruning.network import Network
@@ -161,12 +162,14 @@ def unit_scores(
         if not len(own) or bool(((own < 0) | graph.fixed[own]).all()):
             continue
         values = [network.get_parameter(name).detach() for network in (small, before)]
-        found = score(Layer(name, *values), context).detach()
-        if found.shape != own.shape:
-            raise ConfigError("criterion", str(criterion), f"one score per filter of {name}")
+        found = score(Layer(name, *values), context)
+        check_scores(criterion, f"filters of {name!r}", found, own.shape)
         counted = own >= 0
-        scores.index_add_(0, own[counted], found.cpu().double()[counted])
-    return scores.masked_fill(graph.fixed, torch.inf).masked_fill(removed, -torch.inf)
+        scores.index_add_(0, own[counted], found.detach().cpu().double()[counted])
+    scores = scores.masked_fill(graph.fixed, torch.inf).masked_fill(removed, -torch.inf)
+    for name, units in graph.homes.items():
+        check_numbers(criterion, f"filters of {name!r}", scores[units])
+    return scores
 
 
 def removed_units(graph: ChannelGraph, masks: Mapping[str, Tensor]) -> Tensor:

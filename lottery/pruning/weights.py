@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from lottery.errors import ConfigError
 from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
+from lottery.pruning.criteria.base import check_numbers, check_scores
 from lottery.pruning.masks import Masks, split_like
 from lottery.pruning.network import Network
 from lottery.pruning.selection import highest, in_steps
@@ -75,7 +76,8 @@ def _scores(
     score = CRITERIA.resolve(criterion)
     scores = {}
     for name, mask in masks.items():
-        scores[name] = score(Layer(name, weights[name], initial[name]), context).to(mask.device)
-        if scores[name].shape != mask.shape:
-            raise ConfigError("criterion", str(criterion), f"scores of the shape of {name}")
+        found = score(Layer(name, weights[name], initial[name]), context)
+        check_scores(criterion, f"weights of {name!r}", found, mask.shape)
+        scores[name] = found.to(mask.device)
+        check_numbers(criterion, f"weights of {name!r}", scores[name][mask])
     return scores

@@ -5,8 +5,9 @@ import json
 import re
 import textwrap
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import (
@@ -87,7 +88,10 @@ def parse_study(
     argv = with_lists(argv)
     try:
         study = parser.parse_args(argv).study
-        path = Path(study) if study.endswith((".yaml", ".yml")) else configs / f"{study}.yaml"
+        is_path = study.endswith((".yaml", ".yml"))
+        path = Path(study) if is_path else configs / f"{study}.yaml"
+        if is_path and not path.is_file():
+            raise ConfigError("STUDY", study, "a file that exists; there is none of this path")
         if not path.is_file():
             allowed = f"a path to a YAML file, or one of: {_shipped(configs, families)}"
             raise ConfigError("STUDY", study, allowed)
@@ -108,10 +112,23 @@ def _shipped(configs: Path, families: Sequence[str]) -> str:
     return ", ".join(name for name in found if name.startswith(tuple(families)))
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which the last value would count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                problem = f"{key.value} is there a second time"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def check_file(path: Path) -> None:
     """Raise ConfigError unless the file holds settings by name, those of a group in a group."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (ValueError, yaml.YAMLError) as error:
         allowed = f"a file of valid YAML ({_fault(error)})"
         raise ConfigError("STUDY", str(path), allowed) from error

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-import torch
 from jsonargparse import ArgumentError, ArgumentParser
+from torch import nn
 
 from lottery.data.images import DATASETS
 from lottery.diagnostics import DiagnosticsConfig
 from lottery.errors import ConfigError, UsageError
-from lottery.init import SCHEMES, Fans, is_network_scheme
+from lottery.init import SCHEMES, NetworkDraw, is_network_scheme
 from lottery.models import MODELS
-from lottery.pruning.criteria.trial import trial
+from lottery.pruning.criteria.trial import TRIAL, trial
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.units import check_criterion
 from lottery.registry import canonical
@@ -301,23 +301,25 @@ def _typed(setting: str, value: Any, hint: Any) -> Any:
 
 
 def _check_scheme(setting: str, spec: str) -> None:
-    """Try the scheme on a small layer, so that a missing option is found before any training.
+    """Try the scheme on a small layer, so that what is wrong with it is found before any training.
 
     One that draws whole networks is tried on the study's own once its data are there.
     """
     scheme = SCHEMES.resolve(spec)
     if is_network_scheme(scheme):
         return
-    _try(
-        setting, spec, "a scheme", lambda: scheme(torch.Size((4, 4)), Fans(4, 4), torch.Generator())
-    )
+    layer = nn.ModuleDict({"trial": nn.utils.skip_init(nn.Linear, 4, 4)})
+    _try(setting, spec, "a scheme", lambda: NetworkDraw(layer).try_twice(spec))
 
 
 def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:
-    """Try the criterion on a small network; of untrained weights it must tell some apart."""
+    """Try the criterion on a small network, as at the levels; untrained it must tell some apart."""
 
     def check() -> None:
-        scores = trial(prune.criterion)
+        scores = trial(prune.criterion, trained=prune.at == "trained")
+        if bool(scores.isnan().any()):
+            allowed = f"one whose scores are numbers, not NaN, as for {TRIAL} with random weights"
+            raise ConfigError("prune.criterion", prune.criterion, allowed)
         if prune.at == "initial" and bool((scores == scores.flatten()[0]).all()):
             allowed = "one that tells weights apart before training, as prune.at is initial"
             raise ConfigError("prune.criterion", prune.criterion, allowed)

@@ -12,23 +12,15 @@ from lottery.analysis.statistics import mean_interval
 from lottery.data.detection import problems
 from lottery.data.sources import data_dir
 from lottery.errors import ConfigError
-from lottery.study.command_line import parse_study
 from lottery.study.config import StudyConfig
 from lottery.study.detectors import measure_detectors
-from lottery.study.grid import cells
 from lottery.study.program import Program, console, of_variant, show_place
 from lottery.study.run import StudyResult
-from lottery.study.start import check_alike
-from lottery.study.store import StudyStore
 
 
 @dataclass(frozen=True)
 class DetectorProgram(Program):
-    """A program for studies on pictures with boxes.
-
-    Where a study prunes the detectors of another one that ships too (`start`), that one is run
-    first.
-    """
+    """A program for studies on pictures with boxes."""
 
     families: Sequence[str] = ("detector-",)
 
@@ -57,29 +49,7 @@ class DetectorProgram(Program):
         if "://" in arguments.results_dir:
             allowed = "a folder, as detectors are measured where their networks lie"
             raise ConfigError("results_dir", arguments.results_dir, allowed)
-        first = self._first(config)
-        if first is not None:
-            asked = arguments.clone()
-            asked.fresh = False
-            status = super().run(asked, first)
-            store = StudyStore(arguments.results_dir, first.name)
-            if arguments.dry_run and store.unfinished(cells(first)):
-                console.print(f"{config.name} prunes these detectors; see its plan once they exist")
-                return status
-            if status:
-                return status
         return super().run(arguments, config)
-
-    def _first(self, config: StudyConfig) -> StudyConfig | None:
-        """The shipped study whose detectors are pruned, with the schemes and seeds of this one.
-
-        Raises ConfigError, before they are trained, if they are of another network or other data.
-        """
-        if config.start is None or not (self.configs / f"{config.start}.yaml").is_file():
-            return None
-        _, first = parse_study(self.make_parser(), [config.start], self.configs, self.families)
-        check_alike(config, first)
-        return dataclasses.replace(first, inits=config.inits, seeds=config.seeds)
 
     def _check_data(self, arguments: Namespace, config: StudyConfig) -> int:
         found = problems(config.data, data_dir(arguments.data_dir))

@@ -1,5 +1,6 @@
 """The command-line programs that run studies: parse, plan, run, and show what came out."""
 
+import dataclasses
 import logging
 import math
 import shlex
@@ -17,12 +18,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from lottery.analysis.statistics import summary
-from lottery.errors import LotteryError, UsageError
+from lottery.errors import ConfigError, LotteryError, UsageError
+from lottery.study import grid
 from lottery.study.command_line import parse_study, study_parser
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.plan import Plan, plan_study
 from lottery.study.progress import clock
 from lottery.study.run import StudyResult, run_study
+from lottery.study.start import check_alike
+from lottery.study.store import StudyStore
 from lottery.words import plural
 
 console = Console()
@@ -30,7 +34,11 @@ console = Console()
 
 @dataclass(frozen=True)
 class Program:
-    """A program that runs any study, and ships with some."""
+    """A program that runs any study, and ships with some.
+
+    Where a study prunes the networks of another one that ships too and only trains these (`start`),
+    that one is run first.
+    """
 
     name: str
     """Of its file, for messages."""
@@ -97,6 +105,36 @@ class Program:
 
     def run(self, arguments: Namespace, config: StudyConfig) -> int:
         """Do what is asked for; the exit status, if nothing is raised."""
+        first = self._first(config)
+        if first is not None:
+            if "://" in arguments.results_dir:
+                raise ConfigError("start", config.start, "none where results go to a URL")
+            asked = arguments.clone()
+            asked.fresh = False
+            status = self._study(asked, first)
+            store = StudyStore(arguments.results_dir, first.name)
+            if arguments.dry_run and store.unfinished(grid.cells(first)):
+                console.print(f"{config.name} prunes these networks; see its plan once they exist")
+                return status
+            if status:
+                return status
+        return self._study(arguments, config)
+
+    def _first(self, config: StudyConfig) -> StudyConfig | None:
+        """The shipped study whose networks are pruned, with the schemes and seeds of this one.
+
+        Raises ConfigError, before they are trained, if they are of another network or other data.
+        """
+        if config.start is None or not (self.configs / f"{config.start}.yaml").is_file():
+            return None
+        _, first = parse_study(self.make_parser(), [config.start], self.configs, self.families)
+        if first.levels:
+            return None
+        check_alike(config, first)
+        return dataclasses.replace(first, inits=config.inits, seeds=config.seeds)
+
+    def _study(self, arguments: Namespace, config: StudyConfig) -> int:
+        """Run one study, or plan it; the exit status."""
         place = {
             "results_dir": arguments.results_dir,
             "data_dir": arguments.data_dir,
@@ -112,7 +150,8 @@ class Program:
         if not result.failures:
             return 0
         failed = plural(len(result.failures), "cell")
-        return self.complain(f"{failed} failed as said above; the same command tries again", 1)
+        again = "once that is mended, the same command tries again"
+        return self.complain(f"{failed} failed as said above; {again}", 1)
 
     def finish(self, arguments: Namespace, config: StudyConfig, result: StudyResult) -> None:
         """Show what came out of a run."""

@@ -219,7 +219,7 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, dict[str, int]]
 
 
 def _try_schemes(config: StudyConfig, data: Splits, tried: set[tuple[str, str]]) -> None:
-    """Draw the network once by each scheme that needs a whole one.
+    """Draw the network by each scheme that needs a whole one; twice with a function of one's own.
 
     tried: networks and schemes that need not be tried again; added to.
     """
@@ -232,8 +232,9 @@ def _try_schemes(config: StudyConfig, data: Splits, tried: set[tuple[str, str]])
         tried.add((config.model, spec))
         model, seed = build(config.model, config.seeds[0]), config.seeds[0]
         draw = NetworkDraw(model, seed, examples=data.train, seeds=tuple(config.seeds))
+        own = ":" in spec  # of which nothing is known; those that come with it take their time
         try:
-            draw.weights(spec)
+            (draw.try_twice if own else draw.weights)(spec)
         except LotteryError:
             raise
         except Exception as error:

@@ -1,5 +1,7 @@
 """Planted studies that meet the rule, or break it in one place."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
@@ -96,6 +98,18 @@ def test_seeds_of_the_choice_and_other_schemes_count_for_nothing():
     more = pd.concat([studies(), seen, beside, alone])
     assert accept(more, CHOICE).conditions == accept(studies(), CHOICE).conditions
     assert set(held_out(more, CHOICE)["study"]) == {"confirm", "conv", "methods"}
+
+
+def test_a_study_that_is_not_named_does_not_judge():
+    choice = dataclasses.replace(CHOICE, judges=["confirm", "conv", "methods"])
+    toy = study("toy", gain=-0.5, seeds=range(30, 50))
+    assert (
+        accept(pd.concat([studies(), toy]), choice).conditions
+        == accept(studies(), CHOICE).conditions
+    )
+    assert accept(pd.concat([studies(), toy]), CHOICE).verdict != "works", (
+        "all judge, if none is named"
+    )
 
 
 FITTED = "ticket_informed('{}.json', sign=False)"

@@ -38,6 +38,12 @@ def test_between_and_within_are_told_apart():
     assert a.spearman(one, other) > 0.8
 
 
+def test_two_schemes_correlate_with_nothing():
+    """Their two means do perfectly, whatever they are."""
+    assert math.isnan(a.between(noise(0, 2, 5), noise(1, 2, 5)))
+    assert not math.isnan(a.between(noise(0, 3, 5), noise(1, 3, 5)))
+
+
 def test_what_rounding_leaves_of_constant_schemes_is_no_deviation():
     one = np.repeat([[0.1], [0.2 + 0.1], [0.7]], 3, axis=1)
     assert math.isnan(a.within(one, noise(0, 3, 3)))

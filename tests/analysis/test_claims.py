@@ -272,6 +272,19 @@ def test_a_scheme_that_is_better_breaks_alikeness():
     assert found["stfwn-xavier"] == REPRODUCED
 
 
+def test_claims_on_the_four_schemes_are_about_no_others():
+    """A custom scheme a point better at every level, as a fifth and beside one of the four."""
+    frame = planted.levels(noise=3e-4)
+    custom = frame[frame["init"] == "xavier_normal"].assign(init="normal(0.05)")
+    custom["test_accuracy"] += 0.01
+    assert verdicts(pd.concat([frame, custom])) == verdicts(frame)
+    few = pd.concat([frame[frame["init"] == "xavier_normal"], custom])
+    put = {v.claim.id: v for v in judge(few)}["stfwn-alike"]
+    assert put.verdict == NOT_TESTED
+    assert put.note == "no kaiming_normal, kaiming_uniform, xavier_uniform"
+    assert verdicts(custom)["stfwn-winning-6.9"] == NOT_TESTED
+
+
 def test_gains_are_compared_where_a_study_has_them():
     inits = ["xavier_normal(gain=0.5)", "xavier_normal(gain=2)"]
     frame = planted.levels(lambda init, **_: 0.97 - 0.01 * ("2" in init), inits=inits, noise=1e-3)

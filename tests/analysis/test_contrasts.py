@@ -7,6 +7,7 @@ from scipy import stats
 
 from lottery.analysis.contrasts import (
     Contrast,
+    against_standard,
     all_pairs,
     contrast_table,
     declared,
@@ -64,6 +65,21 @@ def test_gains_are_compared_by_their_number():
         ("xavier_normal(gain=0.5)",),
         ("xavier_normal(gain=10)",),
     )
+
+
+def test_each_other_scheme_is_compared_with_all_standard_ones_that_there_are():
+    own, lsuv = against_standard(["kaiming_uniform", "mine:half(2)", "xavier_normal", "lsuv"])[::-1]
+    assert (own.plus, lsuv.plus) == (("mine:half(2)",), ("lsuv",))
+    assert own.minus == lsuv.minus == ("xavier_normal", "kaiming_uniform")
+    assert against_standard(["lsuv", "orthogonal"]) == [], "nothing to compare with"
+    assert against_standard(SCHEMES) == []
+
+
+def test_schemes_on_an_axis_of_gains_are_not_compared_one_by_one():
+    inits = ["xavier_normal", *(f"xavier_normal(gain={gain})" for gain in (0.5, 2, 4))]
+    assert against_standard(inits) == []
+    (alone,) = against_standard(["xavier_normal", "xavier_normal(gain=2)"])
+    assert alone.plus == ("xavier_normal(gain=2)",), "one gain has no axis, and was left out"
 
 
 def test_all_pairs_of_four_are_six():
@@ -196,6 +212,25 @@ def test_spread_is_measured_about_medians():
     )
     expected = stats.f_oneway([0, 0, 9], [1, 0, 1]).pvalue
     assert scheme_effect(frame, "score").spread_p == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": (0.1, 0.3), "b": (0.7, 0.8)},
+        {"a": (0.1, 0.1, 0.1), "b": (0.3, 0.3, 0.3)},
+        {"a": (0.1, 0.1, 0.3, 0.3), "b": (0.7, 0.7, 0.8, 0.8)},
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_spread_is_not_compared_where_a_division_by_zero_would_be_all_its_evidence(columns):
+    """Of two values, or of equal halves, all are as far from their median."""
+    frame = pd.DataFrame(
+        {"init": init, "seed": s, "score": x}
+        for init, xs in columns.items()
+        for s, x in enumerate(xs)
+    )
+    assert np.isnan(scheme_effect(frame, "score").spread_p)
 
 
 def test_one_scheme_or_one_seed_has_no_variance_between():

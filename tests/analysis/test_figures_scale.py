@@ -88,7 +88,7 @@ def test_a_line_per_shape_goes_through_the_means_at_their_widths():
     )
 
 
-def test_a_cell_of_the_map_is_the_paired_difference_and_bold_where_it_is_not_zero():
+def test_a_cell_of_the_map_is_the_paired_difference_and_stands_out_where_it_is_not_zero():
     frame = table()
     figure = f.scheme_by_method(frame, VARIANTS, "xavier_normal")
     texts = {text.get_position(): text for text in figure.axes[0].texts}
@@ -98,8 +98,10 @@ def test_a_cell_of_the_map_is_the_paired_difference_and_bold_where_it_is_not_zer
     assert texts[0, wide].get_text() == "−0.80\n± 0.00"
     assert texts[0, wide].get_fontweight() == "bold"
     assert texts[1, wide].get_text() == "0.00\n± 0.00"
-    image = figure.axes[0].images[0].get_array()
-    assert image[wide, 0] == pytest.approx(-0.8)
+    image = figure.axes[0].images[0]
+    assert image.get_array()[wide, 0] == pytest.approx(-0.8)
+    assert image.get_alpha()[wide, 0] == 1
+    assert image.get_alpha()[wide, 1] < 0.5, "what is not distinguished from 0 stands out"
 
 
 def test_the_map_says_what_its_colours_and_blanks_are():

@@ -17,13 +17,27 @@ def test_a_study_is_found_by_name_and_by_path(tmp_path):
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_missing_table_names_the_file_and_the_command_that_makes_it(tmp_path, name):
-    path = write_study(tmp_path, "mine", levels=1) / name
+    path = write_study(tmp_path, "lenet", levels=1) / name
     path.unlink()
     with pytest.raises(StoreError) as error:
-        READERS[name]("mine", tmp_path)
+        READERS[name]("lenet", tmp_path)
     assert str(path) in str(error.value)
-    command = f"`python experiments/run_grid.py mine --results-dir {tmp_path}`"
+    command = f"`python experiments/run_grid.py lenet --results-dir {tmp_path}`"
     assert command in str(error.value)
+
+
+def test_a_study_that_is_not_shipped_is_made_from_its_file(tmp_path):
+    """By a bare name `run_grid.py` would not find it."""
+    folder = tmp_path / "my results" / "mine"
+    command = f"`python experiments/run_grid.py %s --results-dir '{folder.parent}'`"
+    with pytest.raises(StoreError) as error:
+        levels("mine", folder.parent)
+    assert command % "mine.yaml" in str(error.value)
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").touch()
+    with pytest.raises(StoreError) as error:
+        levels("mine", folder.parent)
+    assert command % f"'{folder}/study.yaml'" in str(error.value)
 
 
 def test_the_default_results_folder_is_not_repeated_in_the_command(tmp_path, monkeypatch):

@@ -398,10 +398,25 @@ def test_limits_name_tickets_of_which_there_is_no_level(tmp_path):
 
 def test_how_it_was_made_comes_from_the_manifest(markdown):
     again = section(markdown, "How to make it again")
-    assert "python experiments/run_grid.py planted" in again
+    file = "results/planted/study.yaml"  # as by its name alone it would not be found
+    assert f"python experiments/run_grid.py {file} --results-dir again" in again
     assert "`0123456789`" in again
     assert "A processor, 2 cores; cpu" in again
     assert "1 h 2 min" in again
+
+
+def test_a_shipped_study_is_made_again_by_its_name(tmp_path):
+    folder = planted(tmp_path, draws={"ticket": 1}, levels=1).rename(tmp_path / "lenet")
+    again = section(compose(load(folder), []), AGAIN)
+    assert "python experiments/run_grid.py lenet --results-dir again" in again
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_two_seeds_have_no_test_of_equal_spread(tmp_path, markdown):
+    assert "Brown-Forsythe test of equal spread" in markdown
+    text = compose(load(planted(tmp_path, draws={"ticket": 1}, seeds=(0, 1))), [])
+    assert "schemes at once, seeds as blocks" in text
+    assert "Brown-Forsythe" not in text
 
 
 def test_networks_and_schemes_are_those_of_the_layers(folder, markdown):

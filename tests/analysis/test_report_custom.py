@@ -4,18 +4,26 @@ import dataclasses
 import re
 
 import pytest
+import torch
 
 from lottery.analysis import mean_interval
 from lottery.analysis.choice import Choice
+from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report import acceptance as custom
-from lottery.analysis.report import compose
+from lottery.analysis.report import choice as choices
+from lottery.analysis.report import compose, others
 from lottery.analysis.report.acceptance import acceptance
+from lottery.analysis.report.answer import answer
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.scale import scale, travel
+from lottery.analysis.report.schemes import schemes
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import load
+from lottery.init.ticket_informed import TicketFit, fit
 from tests.analysis import test_acceptance as rule
+from tests.analysis import test_choice as screen
 from tests.analysis import test_figures_scale as planted
+from tests.analysis.planted import levels as planted_levels
 from tests.analysis.synthetic import write_study
 from tests.analysis.test_factorial import corners
 
@@ -49,7 +57,8 @@ def test_a_scheme_that_meets_the_rule_works_and_both_questions_are_answered(stud
     assert text.startswith("**Normal (0.05) works**: 5 of 5 conditions are met.")
     first, second = (text.split(question)[1] for question in ("standard ones?** ", "methods?** "))
     assert first.startswith("On LeNet the area differs by [+0.98 ± 0.06](#e")
-    assert "(n = 8): met. Plain accuracy over pruned levels differs by [+0.98 ± 0.06](#e" in first
+    assert "(n = 8): met. Accuracy over pruned levels differs by [+0.98 ± 0.06](#e" in first
+    assert "pp, unpruned by [0.00 ± 0.00](#e" in first
     assert second.startswith("The difference is above 0 in 7 of 7 methods")
     assert "in the mean of a seed's methods [+0.98 ± 0.06](#e" in second
     assert "would give +0.98 ± 0.02 pp" in second
@@ -90,13 +99,110 @@ def test_every_number_leads_to_the_cells_of_its_study(study):
     assert tables == {"levels.csv", "../conv/levels.csv", "../methods/levels.csv"}
 
 
-def test_the_short_answer_leads_to_the_section(study):
+def test_the_short_answer_has_effect_interval_and_n_of_both_questions(study):
     every = rule.studies()
     own, others = every[every["study"] == "confirm"], every[every["study"] != "confirm"]
-    point = custom.short(with_levels(study, own), others, rule.CHOICE)
-    assert "**Normal (0.05) works**: 5 of 5 conditions are met." in point
-    assert point.endswith(f"(#{anchor(custom.TITLE)}).")
-    assert custom.short(study, None, rule.CHOICE) == ""
+    point = custom.short(with_levels(study, own), others, rule.CHOICE, Sources())
+    head, networks, methods = point.split("\n    - ")
+    assert "**Normal (0.05) works**: 5 of 5 conditions are met." in head
+    assert head.endswith(f"(#{anchor(custom.TITLE)}).")
+    assert "On LeNet the area differs by [+0.98 ± 0.06](#e1) pp (n = 8): met." in networks
+    assert "above 0 in 7 of 7 methods, in the mean of a seed's methods [+0.98 ± 0.06]" in methods
+    assert custom.short(study, None, rule.CHOICE, Sources()) == ""
+
+
+def test_a_verdict_names_the_studies_it_was_read_from(study):
+    text, _ = judged(study)
+    assert "read from the tables of `confirm`, `conv` and `methods`" in text
+
+
+def test_the_report_of_the_screen_tells_what_was_chosen_and_why(study):
+    levels = screen.table()
+    named = with_levels(study, levels, name="planted")
+    choice = screen.choose(levels, "planted", judges=["confirm"])
+    text = choices.choice_made(named, choice, Sources())
+    assert text.startswith("Normal (0.05) was chosen by validation accuracy, to be judged against")
+    assert "leads Xavier normal by [+1.000 ± 0.000]" in text, "how close it was is not told"
+    assert row_of(text, "Sign constant")[2:] == ["[0.000 ± 0.000](#e1)", "[97.05](#e2)", "**no**"]
+    assert row_of(text, "**Normal (0.05)**")[2].startswith("[−1.000 ± 0.000]")
+    assert row_of(text, "Normal (0.1)")[2].startswith("[−3.000 ± 0.000]")
+    assert "Seeds 0, 1 and 2 chose, and judge nothing: `confirm` judge" in text
+    assert choices.short(named, choice).endswith(f"(#{anchor(choices.TITLE)}).")
+
+
+def test_only_the_report_of_the_screen_tells_of_the_choice(study):
+    choice = screen.choose(screen.table(), "another")
+    named = with_levels(study, screen.table(), name="planted")
+    assert choices.choice_made(named, choice, Sources()) == choices.short(named, choice) == ""
+    assert choices.choice_made(named, None, Sources()) == choices.short(named, None) == ""
+
+
+def test_a_lead_within_the_noise_is_called_no_difference(study, monkeypatch):
+    levels = screen.table()
+    loser = (levels["init"] == "xavier_normal") & (levels["level"] > 0)
+    levels.loc[loser, "val_accuracy"] += 0.009 + 0.01 * (levels.loc[loser, "seed"] - 1)
+    text = choices.choice_made(
+        with_levels(study, levels, name="planted"), screen.choose(levels, "planted"), Sources()
+    )
+    assert "which is no difference" in text
+
+
+def own_scheme(**options):
+    def accuracy(init, seed, level, **_):
+        worse = 0.02 + 0.001 * (seed % 2) if init == "mine:half" and level else 0
+        return 0.98 + 0.0005 * seed - worse
+
+    inits = ["mine:half", "xavier_normal", "kaiming_normal"]
+    return planted_levels(accuracy, inits=inits, seeds=range(5), last=3, **options)
+
+
+def test_a_scheme_of_ones_own_is_compared_in_the_short_answer_and_a_table(study):
+    named = with_levels(study, own_scheme())
+    expected = mean_interval([-2.0, -2.1, -2.0, -2.1, -2.0])
+    figure = f"−{-expected.mean:.3f} ± {expected.high - expected.mean:.3f}"
+    point = others.short(named, Sources())
+    assert f"[{figure} pp](#e1) (n = 5, Holm-corrected p < 0.001), differ" in point
+    text = others.others(named, Sources())
+    assert text.startswith("Each scheme less the mean of Xavier normal and Kaiming normal of")
+    cells = row_of(text.split("### ")[1], scheme_name("mine:half"))
+    assert cells[1].startswith(f"[{figure}]")
+    assert cells[-1] == "differ"
+
+
+def test_a_study_of_a_standard_scheme_and_ones_own_does_not_say_that_it_cannot_say(study):
+    levels = own_scheme()
+    named = with_levels(study, levels[levels["init"] != "kaiming_normal"])
+    said = answer(named, [], [], Sources())
+    assert "cannot say" not in said
+    assert "Do other schemes differ from the standard ones?" in said
+
+
+def test_standard_schemes_are_no_other_schemes(study):
+    levels = own_scheme()
+    alone = with_levels(study, levels[levels["init"] != "mine:half"])
+    assert others.others(alone, Sources()) == others.short(alone, Sources()) == ""
+
+
+def with_scheme(study, init):
+    """The study, all of it of one scheme."""
+    tables = {name: getattr(study, name).assign(init=init) for name in ("levels", "layers")}
+    return dataclasses.replace(study, **tables)
+
+
+def test_it_is_told_which_tickets_a_scheme_was_fitted_to(study, tmp_path):
+    file = tmp_path / "mine.json"
+    layer = fit({"fc1.weight": torch.randn(50, generator=torch.Generator().manual_seed(0))})
+    source = {"values": "initial", "study": "lenet", "init": "kaiming_normal", "level": 7,
+              "model": "lenet_300_100"}  # fmt: skip
+    file.write_text(TicketFit(source, [8, 9], layer).to_json())
+    bases = {"": "Xavier normal", ", base=kaiming_uniform": "Kaiming uniform"}
+    for option, base in bases.items():
+        own = with_scheme(study, f"ticket_informed('{file}'{option})")
+        text = schemes(own)
+        assert "the tickets of `lenet` (Kaiming normal, `lenet_300_100`, seeds 8 and 9)" in text
+        assert f"keep at level 7. What its name negates is as in its base, {base}." in text
+    file.unlink()
+    assert "seeds 8 and 9" not in schemes(own), "no file, and yet it is told of"
 
 
 def test_only_studies_that_judge_the_choice_speak_of_it(study):

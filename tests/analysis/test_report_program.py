@@ -42,11 +42,22 @@ def test_a_choice_is_spoken_of_where_it_is_judged(tmp_path, report, places):
     file.write_text(Choice("orthogonal", "xavier_normal", "screen", [], [7], []).to_yaml())
     assert report("one", "--choice", file, *places)[0] == 0
     assert "## A custom initialisation" in (folder / "report.md").read_text()
-    assert report("one", "--choice", tmp_path / "absent.yaml", *places)[0] == 0
-    assert "## A custom initialisation" not in (folder / "report.md").read_text()
     file.write_text("chosen: 3")
     status, _, error = report("one", "--choice", file, *places)
     assert (status, error.count("\n")) == (2, 1)
+
+
+def test_a_choice_that_is_not_there_is_an_error_and_none_by_default(
+    tmp_path, report, places, monkeypatch
+):
+    folder = write_study(tmp_path / "results", "one", **SMALL)
+    status, printed, error = report("one", "--choice", tmp_path / "absent.yaml", *places)
+    assert (status, printed, error.count("\n")) == (2, "", 1)
+    assert error.startswith(f"{tmp_path}/absent.yaml is no file of experiments/choose_scheme.py (")
+    assert not (folder / "report.md").exists()
+    monkeypatch.chdir(tmp_path)
+    assert report("one", *places)[0] == 0
+    assert "## A custom initialisation" not in (folder / "report.md").read_text()
 
 
 def test_a_study_that_does_not_exist_is_one_line_and_status_2(tmp_path, report, places):

@@ -27,11 +27,14 @@ def test_the_program_writes_the_same_file_again_and_no_other(tmp_path, capsys):
     assert chosen("screen", "kaiming_normal", "xavier_uniform", "orthogonal") == 0
     first = out.read_bytes()
     assert chosen("screen", "kaiming_normal", "xavier_uniform", "orthogonal") == 0
-    assert capsys.readouterr().out == f"{out}\n{out}\n"
+    told = capsys.readouterr().out
+    assert told.count("is orthogonal\nand the first standard one ") == 2
+    assert told.count(f": {out}\n") == 2
     assert chosen("other", "kaiming_normal", "lsuv") == 2
     assert capsys.readouterr().err.endswith("holds another choice; write to a new file\n")
     assert out.read_bytes() == first
     assert (Choice.read(out).chosen, Choice.read(out).seeds) == ("orthogonal", [0, 1, 2])
+    assert Choice.read(out).judges == list(JUDGES)
 
 
 def test_a_study_that_is_not_there_is_one_line(tmp_path, capsys):

@@ -47,6 +47,10 @@ def test_a_file_of_other_tickets_is_not_written_over(place, tmp_path, capsys):
 def test_what_cannot_be_fitted_is_one_line(place, tmp_path, capsys):
     assert fitted(place, tmp_path / "tiny.json", "--seeds", "9") == 2
     assert capsys.readouterr().err == "fit_scheme.py: seeds is [9]; allowed: some of 0, 1\n"
+    for text in ("a", "0,,1", ""):
+        assert fitted(place, tmp_path / "tiny.json", "--seeds", text) == 2
+        allowed = f"--seeds is {text!r}; allowed: whole numbers, as 0,1,2\n"
+        assert capsys.readouterr().err == f"fit_scheme.py: {allowed}"
     assert not (tmp_path / "tiny.json").exists()
 
 

@@ -1,5 +1,6 @@
 """The program of filter studies: the same as that of grids, with studies and a table of its own."""
 
+import dataclasses
 import runpy
 import sys
 
@@ -39,9 +40,10 @@ def run_filters(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("lottery.study.program.console._width", 100)
 
-    def run(*arguments):
-        place = ["--results-dir", tmp_path / "results", "--workers", "0"]
-        status = program.main([str(a) for a in (*arguments, *place)])
+    def run(*arguments, configs=program.configs, results=tmp_path / "results"):
+        place = ["--results-dir", results, "--workers", "0"]
+        own = dataclasses.replace(program, configs=configs)
+        status = own.main([str(a) for a in (*arguments, *place)])
         return status, *capsys.readouterr()
 
     return run
@@ -114,3 +116,57 @@ def test_the_factorial_is_the_design_that_its_file_says():
             "train": {"duration": f"{round(length)}it"},
             "prune": {"during": shrinkage},
         }
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """Two shipped studies, the second of which prunes the networks of the first."""
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    alone = STUDY.partition("variants")[0].replace("levels: 1", "levels: 0")
+    (folder / "lim-unpruned.yaml").write_text(alone)
+    filters = STUDY.partition("  weights:")[0]
+    (folder / "lim-small.yaml").write_text(filters + "start: lim-unpruned\n")
+    return folder
+
+
+def test_networks_that_are_pruned_are_trained_first_and_once(run_filters, shipped, tmp_path):
+    status, _, error = run_filters("lim-small", "--seeds", "1", configs=shipped)
+    assert status == 0, error
+    first = pd.read_csv(tmp_path / "results" / "lim-unpruned" / "levels.csv")
+    assert first["seed"].tolist() == [1], "seeds that were not asked for are trained"
+    levels = pd.read_csv(tmp_path / "results" / "lim-small" / "levels.csv")
+    unpruned = levels.loc[levels["level"] == 0, "test_accuracy"]
+    assert unpruned.tolist() == [first["test_accuracy"][0]] * 2
+
+
+def test_a_dry_run_shows_the_plan_of_what_is_trained_first(run_filters, shipped, tmp_path):
+    status, printed, _ = run_filters("lim-small", "--dry-run", configs=shipped)
+    assert status == 0
+    assert "lim-unpruned: tests.tiny:conv_net" in printed
+    assert "lim-small prunes these networks; see its plan once they exist" in printed
+    assert not (tmp_path / "results").exists()
+
+
+def test_networks_that_cannot_be_pruned_are_not_trained_first(run_filters, shipped, tmp_path):
+    status, _, error = run_filters("lim-small", "--model", "lenet5", configs=shipped)
+    assert status == 2
+    assert "start is 'lim-unpruned'; allowed: a study of lenet5 on" in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_study_that_starts_from_another_is_not_run_into_a_url(run_filters, shipped):
+    status, _, error = run_filters("lim-small", configs=shipped, results="memory://lim")
+    assert status == 2
+    assert "start is 'lim-unpruned'; allowed: none where results go to a URL" in error
+
+
+def test_a_study_of_many_levels_is_not_run_for_its_unpruned_networks(
+    run_filters, shipped, tmp_path
+):
+    """It may take hours, and who asks for its networks has it."""
+    (shipped / "lim-unpruned.yaml").write_text(STUDY)
+    status, _, error = run_filters("lim-small", configs=shipped)
+    assert status == 2
+    assert "start is 'lim-unpruned'; allowed: a study's folder or name" in error
+    assert not (tmp_path / "results" / "lim-unpruned").exists()

@@ -231,6 +231,10 @@ BAD_FILES = {
     "seeds: [0]\nlevels: [": "STUDY is '{path}'; allowed: a file of valid YAML (line 2, column 10",
     "\tlevels: 1": "STUDY is '{path}'; allowed: a file of valid YAML (line 1, column 1: found char",
     "levels: \x80": "STUDY is '{path}'; allowed: a file of valid YAML (unacceptable character",
+    "levels: 1\nprune: {}\nlevels: 3": "STUDY is '{path}'; allowed: a file of valid YAML (line 3, "
+    "column 1: levels is there a second time)",
+    "train: {lr: 1,\n  lr: 2}": "STUDY is '{path}'; allowed: a file of valid YAML (line 2, column "
+    "3: lr is there a second time)",
     "- 1": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "": "STUDY is '{path}'; allowed: a file of settings, such as levels: 10",
     "colour: red": "colour is not a setting; allowed: name, model, data,",
@@ -260,6 +264,14 @@ def test_a_bad_file_is_named_with_what_is_allowed_and_status_2(text, run_grid, t
     assert error.count("\n") == 1, "more than a line"
     assert "Traceback" not in error
     assert printed == ""
+
+
+def test_a_key_of_a_merged_group_may_be_set_anew(parsed, study):
+    """Which YAML allows: it is not there twice."""
+    variants = "{one: {train: &train {lr: 1, batch_size: 20}}, two: {train: {<<: *train, lr: 2}}}"
+    study.write_text(f"{tiny.YAML}variants: {variants}\n")
+    trains = [parsed(study).variant(name).train for name in ("one", "two")]
+    assert [(train.lr, train.batch_size) for train in trains] == [(1, 20), (2, 20)]
 
 
 @pytest.mark.parametrize("value", ["{a: {}}", "{a: {prune: {scope: global}}}", "{}", "3"])
@@ -296,7 +308,13 @@ def test_a_file_that_is_no_text_is_refused(run_grid, tmp_path):
     assert f"STUDY is '{path}'; allowed: a file of valid YAML" in error
 
 
-@pytest.mark.parametrize("name", ["nonesuch", "nowhere.yaml", ""])
+@pytest.mark.parametrize("name", ["nowhere.yaml", "no/where.yml"])
+def test_a_path_where_no_file_is_is_told_so(name, run_grid):
+    message = "a file that exists; there is none of this path"
+    assert run_grid(name) == (2, "", f"run_grid.py: STUDY is {name!r}; allowed: {message}\n")
+
+
+@pytest.mark.parametrize("name", ["nonesuch", ""])
 def test_an_unknown_study_lists_the_known_ones(name, run_grid):
     status, _, error = run_grid(name)
     assert status == 2
@@ -414,8 +432,8 @@ def test_a_failed_cell_is_named_with_its_reason_and_status_1(run_grid, study):
     assert ticket.startswith("failed normal(1e+30) seed 0 ticket: ")
     assert "loss is nan at level 0, step 8: training diverged; try a train.lr below 0.01" in ticket
     assert control.startswith("failed normal(1e+30) seed 0 reinit 0: the ticket it needs failed: ")
-    last = "run_grid.py: 2 cells failed as said above; the same command tries again\n"
-    assert error.endswith(last)
+    last = "2 cells failed as said above; once that is mended, the same command tries again\n"
+    assert error.endswith(f"run_grid.py: {last}")
     assert error.count("training diverged") == 1, "told twice"
     assert "2 cells computed now. Tables and manifest: " in printed
     assert "Traceback" not in error

@@ -7,6 +7,7 @@ from torch import nn
 from lottery import build
 from lottery.errors import ConfigError
 from lottery.init import initialise
+from lottery.init.by_layer import choose_by_layer
 
 
 def weights(model: nn.Module, spec: str, seed: int = 0, **options) -> dict[str, torch.Tensor]:
@@ -65,8 +66,32 @@ def test_a_shared_weight_is_the_layer_where_it_comes_first():
     assert torch.equal(model[1].weight, output[1].weight)
 
 
-def test_a_wrong_scheme_within_is_named(plain):
-    with pytest.raises(ConfigError, match="init is 'he'; allowed"):
-        initialise(plain(), "by_layer(rest=he)")
-    with pytest.raises(ConfigError, match="init normal's option is 'sd'"):
-        initialise(plain(), "by_layer(rest=normal(1), first=normal(sd=1))")
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("by_layer(rest=he)", "by_layer's rest: init is 'he'; allowed: by_layer, "),
+        ("by_layer(rest=normal(1), output=he)", "by_layer's output: init is 'he'; allowed: by_"),
+        (
+            "by_layer(rest=normal(1), first=normal(sd=1))",
+            "by_layer's first: init normal's option is 'sd'; allowed: std",
+        ),
+        ("by_layer(rest=lsuv(base=he))", "by_layer's rest: lsuv's base: init is 'he'; allowed: "),
+        ("data_aware_first(base=he)", "data_aware_first's base: init is 'he'; allowed: by_layer"),
+    ],
+)
+def test_a_wrong_scheme_within_is_named_with_its_place(spec, message, plain, data):
+    with pytest.raises(ConfigError) as error:
+        initialise(plain(), spec, examples=data.train)
+    assert str(error.value).startswith(message)
+
+
+def test_a_scheme_of_several_layers_is_drawn_once():
+    drawn = []
+
+    def values(scheme):
+        drawn.append(scheme)
+        return dict.fromkeys(LENET, scheme)
+
+    found = choose_by_layer(build("lenet_300_100"), values, "lsuv", "normal(1)", "lsuv")
+    assert found == dict(zip(LENET, ["normal(1)", "lsuv", "lsuv"], strict=True))
+    assert sorted(drawn) == ["lsuv", "normal(1)"]

@@ -90,7 +90,7 @@ def forgetful(draw):
 
 def test_a_users_function_of_networks_is_a_scheme(plain):
     base = initialise(plain(), "normal(1)")
-    for spec in (fading, f"{__name__}:fading", f"by_layer(rest='{__name__}:fading(first=1)')"):
+    for spec in (fading, f"{__name__}:fading", f"by_layer(rest={__name__}:fading(first=1))"):
         model = initialise(plain(), spec)
         for depth, index in enumerate((0, 2, 4)):
             assert torch.equal(model[index].weight, base[index].weight / 2**depth)
@@ -99,8 +99,20 @@ def test_a_users_function_of_networks_is_a_scheme(plain):
 
 
 def test_a_scheme_that_forgets_a_layer_is_named_with_it(plain):
-    with pytest.raises(ConfigError, match=r"weights of shape \(8, 10\) for '2\.weight'"):
+    message = r"init is 'forgetful'; .* weights of shape \(8, 10\) for '2\.weight', not None"
+    with pytest.raises(ConfigError, match=message):
         initialise(plain(), forgetful)
+
+
+@network_scheme
+def listed(draw):
+    return list(draw.weights("normal(1)").values())
+
+
+def test_a_scheme_that_returns_no_dict_is_told_so(plain):
+    message = "init is 'listed'; allowed: a scheme that returns a dict of weights by layer, not"
+    with pytest.raises(ConfigError, match=message):
+        initialise(plain(), listed)
 
 
 def test_layers_come_in_the_networks_order_under_their_weights_names(own):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -319,9 +320,36 @@ def test_a_users_function_is_found_by_reference_with_options(plain):
     torch.testing.assert_close(model[0].weight.detach(), expected)
 
 
-def test_a_scheme_that_returns_another_shape_is_named_with_the_layer(plain):
-    with pytest.raises(ConfigError, match=r"weights of shape \(10, 6\) for '0\.weight'"):
-        initialise(plain(), lambda shape, fans, generator: torch.zeros(1))
+@pytest.mark.parametrize(
+    ("returned", "wrong"),
+    [
+        (torch.zeros(1), "one of shape (1,)"),
+        (torch.full((10, 6), torch.nan), "NaN or infinite ones"),
+        (torch.full((10, 6), -torch.inf), "NaN or infinite ones"),
+        (np.zeros((10, 6)), "an object of type ndarray"),
+        (None, "None"),
+    ],
+)
+def test_a_scheme_that_returns_no_weights_is_named_with_the_layer_and_changes_nothing(
+    plain, returned, wrong
+):
+    def mine(shape, fans, generator):
+        return returned
+
+    model = plain()
+    before = model[0].weight.clone()
+    with pytest.raises(ConfigError) as error:
+        initialise(model, mine)
+    assert str(error.value) == (
+        "init is 'mine'; allowed: a scheme that returns a tensor of finite weights of shape "
+        f"(10, 6) for '0.weight', not {wrong}"
+    )
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_scheme_within_another_is_the_one_that_is_named(plain):
+    with pytest.raises(ConfigError, match=r"init is 'normal\(1e\+39\)'; allowed: a scheme that"):
+        initialise(plain(), "by_layer(rest=normal(1), output=normal(1e39))")
 
 
 @pytest.mark.parametrize(

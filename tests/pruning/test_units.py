@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, DivergedError
 from lottery.pruning.channels import ChannelGraph, trace
 from lottery.pruning.criteria import Context, Layer
 from lottery.pruning.criteria.trial import ranks_filters
@@ -284,8 +284,18 @@ def test_what_cannot_be_asked_for_is_refused(residual):
         prune_units(model, graph, 1.5)
     with pytest.raises(ConfigError, match="scope is 'net'"):
         prune_units(model, graph, 0.5, scope="net")
-    with pytest.raises(ConfigError, match=r"one score per filter of stem\.weight"):
+    with pytest.raises(ConfigError, match=r"of shape \(4,\) for filters of 'stem\.weight', not"):
         prune_units(model, graph, 0.5, criterion="magnitude")
+
+
+def test_scores_that_are_nan_are_named_with_the_criterion_and_its_layer(residual):
+    model, graph = residual
+
+    def undefined(layer, context):
+        return torch.full((len(layer.weight),), torch.nan if layer.name == "one.weight" else 1.0)
+
+    with pytest.raises(DivergedError, match=r"'undefined' gives NaN for filters of 'one\.weight'"):
+        prune_units(model, graph, 0.5, criterion=undefined)
 
 
 def test_levels_take_their_rates_of_filters(residual):

@@ -229,16 +229,21 @@ def test_a_criterion_knows_its_layers_name_and_may_score_below_zero():
     assert together.remaining == {"a": 60, "b": 0, "c": 0}
 
 
-def test_a_criterion_of_another_shape_is_refused_with_the_layers_name():
+@pytest.mark.parametrize(
+    ("returned", "wrong"),
+    [(torch.tensor(1.0), "one of shape ()"), (None, "None"), ([1.0], "an object of type list")],
+)
+def test_a_criterion_that_returns_no_scores_is_named_with_the_layer(returned, wrong):
+    def mine(layer, context):
+        return returned
+
     weights = random_weights()
-    with pytest.raises(ConfigError, match="scores of the shape of a"):
-        prune(
-            full(weights),
-            weights,
-            weights,
-            {"a": 1, "b": 1, "c": 1},
-            criterion=lambda layer, context: layer.weight.sum(),
-        )
+    with pytest.raises(ConfigError) as error:
+        prune(full(weights), weights, weights, {"a": 1, "b": 1, "c": 1}, criterion=mine)
+    assert str(error.value) == (
+        "criterion is 'mine'; allowed: one that returns a tensor of scores of shape (7, 11) for "
+        f"weights of 'a', not {wrong}"
+    )
 
 
 def test_impossible_counts_are_refused():
@@ -253,7 +258,8 @@ def test_impossible_counts_are_refused():
 def test_weights_that_are_not_numbers_are_refused_unless_pruned():
     weights = {"a": torch.tensor([1.0, float("nan"), 3.0])}
     for scope in ("layer", "global"):
-        with pytest.raises(DivergedError, match="NaN"):
+        message = "criterion 'magnitude' gives NaN for weights of 'a': it or the training diverged"
+        with pytest.raises(DivergedError, match=message):
             prune(full(weights), weights, weights, {"a": 2}, scope=scope)
     masks = Masks({"a": torch.tensor([True, False, True])})
     assert prune(masks, weights, weights, {"a": 1})["a"].tolist() == [False, False, True]

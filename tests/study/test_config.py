@@ -1,4 +1,5 @@
 import pytest
+import torch
 import yaml
 
 from lottery.errors import ConfigError, UsageError
@@ -36,6 +37,40 @@ def test_a_bad_setting_is_named_with_its_value_and_what_is_allowed(settings, mes
     with pytest.raises(ConfigError) as error:
         tiny.config(**settings)
     assert str(error.value).startswith(message) or message in str(error.value)
+
+
+def unfinite(shape, fans, generator):
+    return torch.full(shape, torch.nan)
+
+
+def nothing(*_):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("scheme", "returned"), [("unfinite", "NaN or infinite ones"), ("nothing", "None")]
+)
+def test_a_scheme_of_no_weights_is_found_before_training(scheme, returned):
+    with pytest.raises(ConfigError) as error:
+        tiny.config(inits=[f"{__name__}:{scheme}"])
+    assert str(error.value) == (
+        f"init is '{__name__}:{scheme}'; allowed: a scheme that returns a tensor of finite weights "
+        f"of shape (4, 4) for 'trial.weight', not {returned}"
+    )
+
+
+def unseeded(shape, fans, generator):
+    return torch.randn(shape)
+
+
+def test_a_scheme_that_does_not_draw_from_its_generator_is_refused():
+    """Its cells could be neither repeated nor resumed, nor compared under one seed."""
+    with pytest.raises(ConfigError) as error:
+        tiny.config(inits=[f"{__name__}:unseeded"])
+    assert str(error.value) == (
+        f"init is '{__name__}:unseeded'; allowed: a scheme that takes its chance from the "
+        "generator it is given: drawn twice from one seed, 'trial.weight' differs"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,6 +184,29 @@ def test_a_criterion_that_is_blind_before_training_is_refused_there(criterion):
     with pytest.raises(ConfigError, match=r"prune\.criterion is .*tells weights apart before"):
         tiny.config(prune=PruneConfig(criterion=criterion, at="initial"))
     tiny.config(prune=PruneConfig(criterion=criterion))
+
+
+def relative_movement(layer, context):
+    return (layer.weight - layer.initial).abs() / (layer.weight - layer.initial).abs().amax()
+
+
+def root(layer, context):
+    return layer.weight.sqrt()
+
+
+def test_a_criterion_that_gives_nan_is_refused_before_training():
+    with pytest.raises(ConfigError) as error:
+        tiny.config(prune=PruneConfig(criterion=f"{__name__}:root"))
+    assert str(error.value) == (
+        f"prune.criterion is '{__name__}:root'; allowed: one whose scores are numbers, not NaN, as "
+        "for a layer of 4 filters with random weights"
+    )
+
+
+def test_a_criterion_that_gives_nan_for_weights_that_have_not_moved_may_rank_trained_ones():
+    tiny.config(prune=PruneConfig(criterion=f"{__name__}:relative_movement"))
+    with pytest.raises(ConfigError, match="not NaN"):
+        tiny.config(prune=PruneConfig(criterion=f"{__name__}:relative_movement", at="initial"))
 
 
 def test_one_criterion_in_two_spellings_is_one_criterion():

@@ -125,7 +125,7 @@ def test_a_run_in_two_parts_gives_the_same_numbers(finished, ran, tmp_path):
         ({"prune": PruneConfig(criterion="inverted(l9)")}, "criterion is 'l9'; allowed: apoz"),
         (
             {"prune": PruneConfig(criterion=f"{__name__}:misshapen")},
-            "allowed: one whose scores have the shape of the weight, or",
+            r"scores of shape \(4, 4\) or \(4,\) for a layer of 4 filters, not one of shape \(\)",
         ),
         ({"prune": PruneConfig(multiple_of=8)}, "prune.multiple_of is 8; allowed: 1, unless"),
     ],

@@ -8,9 +8,10 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from lottery.errors import ConfigError
+from lottery.init import NetworkDraw, network_scheme
 from lottery.study import ControlsConfig, cells, run_study
 from lottery.study.cell_store import CellStore
-from lottery.study.run import choose_device, choose_workers
+from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import TABLES, StudyStore
 from lottery.tickets.imp import RewindConfig
 from lottery.training.engines import ENGINES
@@ -490,6 +491,37 @@ def test_settings_that_do_not_fit_the_data_are_found_before_any_training(
     assert str(error.value).startswith(message)
     assert steps.trained == []
     assert list(tmp_path.iterdir()) == []
+
+
+@network_scheme
+def unseeded(draw, base="normal(1)"):
+    return {name: torch.randn(values.shape) for name, values in draw.weights(base).items()}
+
+
+@pytest.mark.parametrize(
+    "init", [f"{__name__}:unseeded", f"by_layer(rest=normal(1), first='{__name__}:unseeded')"]
+)
+def test_a_scheme_of_networks_that_does_not_draw_from_its_generators_is_refused(
+    init, tmp_path, steps
+):
+    message = "takes its chance from the generator it is given: drawn twice .*, '1.weight' differs"
+    with pytest.raises(ConfigError, match=message):
+        run(tiny.config(inits=[init]), tmp_path)
+    assert steps.trained == []
+
+
+def test_a_scheme_that_comes_with_it_is_drawn_once_to_try_it(tmp_path, monkeypatch):
+    """Those of networks look at images, which takes its time."""
+    drawn, weights = [], NetworkDraw.weights
+
+    def counted(draw, scheme):
+        drawn.append(scheme)
+        return weights(draw, scheme)
+
+    config = tiny.config(inits=["lsuv(base=normal(1))"])
+    monkeypatch.setattr(NetworkDraw, "weights", counted)
+    check(config, tmp_path)
+    assert drawn == ["lsuv(base=normal(1))", "normal(1)"]
 
 
 def test_devices_and_workers_are_checked():

@@ -1,5 +1,6 @@
 """Many schemes in panels: a panel per family, with the lines of all others grey behind it."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,10 @@ FEW = 8
 OTHERS = "Others"
 HALF = 30
 """Letters that fit half the width of a panel."""
+LINE = 0.13
+"""Height of a line of a panel's legend, in inches."""
+LINES = 5
+"""Lines of a panel's legend that the height of its row allows for."""
 GREY_LINES = "; grey: means of the other panels' schemes"
 
 
@@ -71,12 +76,16 @@ def family_panels(
     """A figure of panels that share their axes; these; and the empty place after them, if any.
 
     Panels of several families have legends of their own. left: what the column weights_remaining is
-    called. heights: of a single panel with what surrounds it, and of a row of several, in inches.
+    called. heights: of a single panel with what surrounds it, and of a row of several, in inches;
+    rows whose legends are long are higher.
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     families_differ = len({tuple(panel.family) for panel in panels}) > 1
     alone, row = heights
+    if families_differ:
+        lines = max(_legend_lines(panel.family) for panel in panels)
+        row += LINE * max(0, lines - LINES)
     figure, axes = new_figure(
         rows,
         columns,
@@ -103,14 +112,14 @@ def family_panels(
 
 def _own_legend(ax: Axes, title: str) -> None:
     """A legend above the panel; what is in it will not be in the figure's."""
-    handles, labels = ax.get_legend_handles_labels()
-    columns = 2 if max(map(len, labels), default=0) <= HALF else 1
+    handles, names = ax.get_legend_handles_labels()
+    labels = ["\n".join(_wrapped(name)) for name in names]
     ax.legend(
         handles,
         labels,
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=columns,
+        ncols=_legend_columns(names),
         fontsize=6,
         title=title,
         title_fontsize=8,
@@ -119,6 +128,21 @@ def _own_legend(ax: Axes, title: str) -> None:
     )
     for handle in handles:
         handle.set_label("")
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    return 2 if max(map(len, names), default=0) <= HALF else 1
+
+
+def _wrapped(name: str) -> list[str]:
+    return textwrap.wrap(name, 2 * HALF)
+
+
+def _legend_lines(family: Sequence[str]) -> int:
+    """Lines of a panel's legend, with its title."""
+    names = [scheme_name(init) for init in family]
+    lines = sum(len(_wrapped(name)) for name in names)
+    return 1 + -(-lines // _legend_columns(names))
 
 
 def scheme_lines(

@@ -29,6 +29,8 @@ LEAST, MOST = 0.1, 10.0
 """Difference (percentage points) at which colours end: the largest in the figure, within these."""
 DARK = 0.65
 """Share of the way to the last colour from which text is white."""
+PALE = 0.15
+"""Opacity of the colour where a difference is not distinguished from 0."""
 MANY = 6
 """More methods than this have their names written aslant."""
 
@@ -58,12 +60,15 @@ def area_differences(
 
 @styled
 def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: str) -> Figure:
-    """Heat map of `area_differences`, with the interval in each cell; bold where it excludes 0."""
+    """Heat map of `area_differences`, with the interval in each cell; pale where it holds 0."""
     found = area_differences(levels, variants, reference)
     inits = sorted({init for init, _ in found})
     table = np.full((len(inits), len(variants)), np.nan)
+    sure = np.zeros(table.shape, dtype=bool)
     for (init, variant), interval in found.items():
-        table[inits.index(init), variants.index(variant)] = 100 * interval.mean
+        place = inits.index(init), variants.index(variant)
+        table[place] = 100 * interval.mean
+        sure[place] = interval.low > 0 or interval.high < 0
     largest = float(np.nanmax(np.abs(table)))
     end = min(max(largest, LEAST), MOST)
     figure, axes = new_figure(
@@ -73,19 +78,20 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
         f"{levels['study'].iloc[0]}: area less that of {scheme_name(reference)} (pp)",
         "Area: test accuracy less that of the same network unpruned, mean over pruned levels. Mean "
         f"± half of the 95 % t-interval over {seeds_text([i.n for i in found.values()])}, paired "
-        "by seed; bold: the interval, uncorrected for multiple comparisons, excludes 0",
+        "by seed. Bold in full colour: the interval, uncorrected for multiple comparisons, "
+        "excludes 0; pale: it does not",
     )
     ax = axes[0, 0]
     image = ax.imshow(
         table,
         cmap=colormaps["RdBu"].with_extremes(bad="0.95"),
         norm=Normalize(-end, end),
+        alpha=np.where(sure | np.isnan(table), 1, PALE),
         aspect="auto",
     )
     for (row, column), value in np.ndenumerate(table):
         own = found.get((inits[row], variants[column]))
-        sure = own is not None and (own.low > 0 or own.high < 0)
-        color = "white" if abs(value) > DARK * end else "black"
+        color = "white" if sure[row, column] and abs(value) > DARK * end else "black"
         ax.text(
             column,
             row,
@@ -93,7 +99,7 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
             ha="center",
             va="center",
             fontsize=6,
-            fontweight="bold" if sure else "normal",
+            fontweight="bold" if sure[row, column] else "normal",
             color=GREY if own is None else color,
         )
     ax.grid(visible=False)
@@ -106,7 +112,13 @@ def scheme_by_method(levels: pd.DataFrame, variants: Sequence[str], reference: s
     )
     names = [textwrap.fill(scheme_name(init), 36) for init in inits]
     ax.set_yticks(range(len(inits)), names, fontsize=6)
-    bar = figure.colorbar(image, ax=ax, extend="both" if largest > end else "neither", pad=0.01)
+    bar = figure.colorbar(
+        image,
+        ax=ax,
+        extend="both" if largest > end else "neither",
+        pad=0.01,
+        aspect=max(20, 4 * len(inits)),  # as thin beside many schemes as beside few
+    )
     bar.locator = MaxNLocator(6, steps=[1, 2, 5, 10])
     bar.formatter = FuncFormatter(lambda value, _: signed(value, "+g"))
     bar.set_label("pp (blue: more robust)", fontsize=7)

@@ -115,8 +115,8 @@ def mechanism_scatter(
         (WIDTH, 1.3 + 2.1 * len(variants)),
         f"{levels['study'].iloc[0]}: does the travel of weights go with robustness?",
         f"A point per ticket, {seeds_text(points.groupby(['variant', 'init'])['seed'].nunique())} "
-        "per scheme; means over layers and pruned levels. Spearman's ρ over tickets with a 95 % "
-        "bootstrap interval over seeds",
+        "per scheme; means over layers and pruned levels. Constant weights have no order, so no "
+        "memory. Spearman's ρ over tickets with a 95 % bootstrap interval over seeds",
         sharey="row",
     )
     for row, variant in enumerate(variants):

@@ -19,6 +19,8 @@ from lottery.analysis.report.document import (
     ABSENT,
     anchor,
     between,
+    listed,
+    nested,
     number,
     p_text,
     plus_minus,
@@ -63,15 +65,15 @@ def acceptance(
         for condition in found.conditions
     ]
     header = ["Condition", "Rule", "Custom − standard (pp)", "n", "Verdict"]
-    areas = [condition for condition in found.conditions if condition.name.startswith("Area on")]
-    first = _networks_sentence(areas, choice, study, sources)
+    first = _networks_sentence(found, choice, study, sources)
     second = _methods_sentence(found, choice, study, sources)
+    second += _independence(found)
     parts = [
         f"{_verdict(found, choice)} It was chosen in `{choice.study}` by "
         f"validation accuracy; {standard} is the best standard scheme there.",
         f"**Can an initialisation be built that is more robust than the standard ones?** {first}",
         f"**Does it hold for other pruning methods?** {second}",
-        _RULE,
+        f"{_RULE} {_rests_on(found)}",
         table(header, rows, aligned="llrrl"),
     ]
     if len(found.methods):
@@ -79,15 +81,25 @@ def acceptance(
     return "\n\n".join(parts)
 
 
-def short(study: Study, others: pd.DataFrame | None, choice: Choice | None) -> str:
+def _rests_on(found: Acceptance) -> str:
+    """The studies whose tables the verdict needs, which may be more than the report's own."""
+    studies = {name for c in found.conditions if len(c.cells) for name in c.cells["study"]}
+    named = listed(f"`{name}`" for name in sorted(studies))
+    return f"This verdict is read from the tables of {named}: to make it again, run them all."
+
+
+def short(
+    study: Study, others: pd.DataFrame | None, choice: Choice | None, sources: Sources
+) -> str:
     """A point for the short answer; empty where the section is."""
     found = _judged(study, others, choice)
     if choice is None or found is None:
         return ""
-    return (
-        f"**Is there a more robust initialisation?** {_verdict(found, choice)} "
-        f"[Its conditions](#{anchor(TITLE)})."
-    )
+    head = f"{_verdict(found, choice)} [The rule and its conditions](#{anchor(TITLE)})."
+    return nested(f"**Is there a more robust initialisation?** {head}", [
+        f"More robust than the standard ones? {_networks_sentence(found, choice, study, sources)}",
+        f"Under other pruning methods? {_methods_sentence(found, choice, study, sources)}",
+    ])  # fmt: skip
 
 
 def _judged(study: Study, others: pd.DataFrame | None, choice: Choice | None) -> Acceptance | None:
@@ -104,19 +116,18 @@ def _verdict(found: Acceptance, choice: Choice) -> str:
     )
 
 
-def _networks_sentence(
-    conditions: list[Condition], choice: Choice, study: Study, sources: Sources
-) -> str:
+def _networks_sentence(found: Acceptance, choice: Choice, study: Study, sources: Sources) -> str:
+    where = choice, study, sources
     texts = []
-    for condition in conditions:
+    for condition in found.conditions:
+        if not condition.name.startswith("Area on "):
+            continue
         name = condition.name.removeprefix("Area on ")
         if condition.interval.n:
-            figure = _difference(condition, choice, study, sources)
-            plain = _source(f"Accuracy on {name}", "mean_accuracy", condition.cells, choice, study)
-            accuracy = sources.link(plain, plus_minus(plain.interval(), 100, sign=True))
             texts.append(
-                f"On {name} the area differs by {figure} pp (n = {condition.interval.n}): "
-                f"{condition.verdict}. Plain accuracy over pruned levels differs by {accuracy} pp."
+                f"On {name} the area differs by {_difference(condition, *where)} pp "
+                f"(n = {condition.interval.n}): {condition.verdict}. "
+                f"{_parts_of(name, condition.cells, *where)}"
             )
         else:
             texts.append(f"On {name}: no data yet.")
@@ -125,22 +136,41 @@ def _networks_sentence(
 
 def _methods_sentence(found: Acceptance, choice: Choice, study: Study, sources: Sources) -> str:
     where = choice, study, sources
-    condition = next(c for c in found.conditions if "methods" in c.name)
     if found.methods.empty:
         return "No data yet."
-    text = f"The difference is above 0 in {condition.figure}"
-    text += f" methods, in the mean of a seed's methods {_difference(condition, *where)} pp "
-    text += f"(n = {condition.interval.n} seeds): {condition.verdict}."
+    condition = next(c for c in found.conditions if "methods" in c.name)
+    return (
+        f"The difference is above 0 in {condition.figure} methods, in the mean of a seed's methods "
+        f"{_difference(condition, *where)} pp (n = {condition.interval.n} seeds): "
+        f"{condition.verdict}. {_parts_of('pruning methods', condition.cells, *where)}"
+    )
+
+
+def _parts_of(
+    name: str, cells: pd.DataFrame, choice: Choice, study: Study, sources: Sources
+) -> str:
+    """The two accuracies that the area is the difference of."""
+    texts = []
+    for column in ("mean_accuracy", "unpruned"):
+        source = _source(f"{column} on {name}", column, cells, choice, study)
+        texts.append(sources.link(source, plus_minus(source.interval(), 100, sign=True)))
+    return f"Accuracy over pruned levels differs by {texts[0]} pp, unpruned by {texts[1]} pp."
+
+
+def _independence(found: Acceptance) -> str:
+    """What methods would say together if they were independent, and that they are not."""
     pooled = found.pooled
-    if pooled.interval.n:
-        mean = plus_minus(pooled.interval, 100, sign=True)
-        text += f" Random effects over methods (DerSimonian & Laird 1986) would give {mean} pp"
-        text += f", spread between methods τ = {number(100 * pooled.tau)} pp"
-        if not math.isnan(pooled.q_p):
-            text += f" (Q = {number(pooled.q, 1)}, {p_text(pooled.q_p)})"
-        text += ". That takes methods for independent, but they share seeds and unpruned networks: "
-        text += "it is too narrow, and that methods agree says less than it seems."
-    return text
+    if not pooled.interval.n:
+        return ""
+    mean = plus_minus(pooled.interval, 100, sign=True)
+    text = f" Random effects over methods (DerSimonian & Laird 1986) would give {mean} pp"
+    text += f", spread between methods τ = {number(100 * pooled.tau)} pp"
+    if not math.isnan(pooled.q_p):
+        text += f" (Q = {number(pooled.q, 1)}, {p_text(pooled.q_p)})"
+    return (
+        f"{text}. That takes methods for independent, but they share seeds and unpruned networks: "
+        "it is too narrow, and that methods agree says less than it seems."
+    )
 
 
 def _figure(condition: Condition, choice: Choice, study: Study, sources: Sources) -> str:

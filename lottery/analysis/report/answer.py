@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lottery.analysis.claims.verdicts import Verdict
-from lottery.analysis.contrasts import Contrast, declared
+from lottery.analysis.contrasts import Contrast, against_standard, declared
 from lottery.analysis.figures.style import scheme_name
+from lottery.analysis.report import others
 from lottery.analysis.report.contrasts import Endpoint, compared
 from lottery.analysis.report.detectors import QUESTION as OF_DETECTORS
-from lottery.analysis.report.document import listed, nested, number, p_text, plus_minus
+from lottery.analysis.report.document import listed, nested, number, p_text
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.verdicts import summary
@@ -21,7 +22,8 @@ QUESTION = (
 
 def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and `more` points."""
-    points = [_schemes(study, sources), *summary(found, sources), *more]
+    schemes = [_schemes(study, sources), others.short(study, sources)]
+    points = [*schemes, *summary(found, sources), *more]
     question = QUESTION if study.detectors is None else OF_DETECTORS
     return question + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
@@ -30,6 +32,8 @@ def _schemes(study: Study, sources: Sources) -> str:
     """Whether the schemes differ, by each endpoint, and in each variant, in words and numbers."""
     question = "**Does initialisation change robustness here?**"
     contrasts = declared(study.inits)
+    if not contrasts and against_standard(study.inits):
+        return ""  # which `others` answers
     if not contrasts or "ticket" not in set(study.levels["branch"]):
         names = listed(scheme_name(init) for init in study.inits)
         return (
@@ -123,7 +127,7 @@ def _line(endpoint: Endpoint, contrasts: list[Contrast], sources: Sources) -> st
     """All contrasts of an endpoint on one line: estimates and verdicts."""
     texts = []
     for contrast, row in zip(contrasts, endpoint.table(contrasts).itertuples(), strict=True):
-        texts.append(f"{contrast.name} {_estimate(endpoint, contrast, sources)}, {row.verdict}")
+        texts.append(f"{contrast.name} {endpoint.estimate(contrast, sources)}, {row.verdict}")
     return "; ".join(texts)
 
 
@@ -143,12 +147,6 @@ def _verdict(endpoint: Endpoint, contrasts: list[Contrast]) -> str:
 
 
 def _contrast(endpoint: Endpoint, contrast: Contrast, row: Any, sources: Sources) -> str:
-    text = _estimate(endpoint, contrast, sources)
+    text = endpoint.estimate(contrast, sources)
     tests = f"n = {row.n}, Holm-corrected {p_text(row.holm_p)}, TOST {p_text(row.tost_p)}"
     return f"{contrast.name}: {text}, {row.verdict} ({tests})"
-
-
-def _estimate(endpoint: Endpoint, contrast: Contrast, sources: Sources) -> str:
-    source = endpoint.source(contrast)
-    text = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
-    return sources.link(source, text)

@@ -1,5 +1,6 @@
 """Do schemes differ? Declared contrasts with intervals, corrected tests and equivalence tests."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,12 @@ class Endpoint:
             f"its levels: {', '.join(contrast.plus)} less {', '.join(contrast.minus)}",
             contrast_rows(contrast, self.frame, self.column, self.levels),
         )
+
+    def estimate(self, contrast: Contrast, sources: Sources) -> str:
+        """The contrast's mean and interval with their unit, linked to its cells."""
+        source = self.source(contrast)
+        text = f"{plus_minus(source.interval(), self.scale, 3, sign=True)} {self.unit}"
+        return sources.link(source, text)
 
 
 def contrast_rows(
@@ -190,11 +197,13 @@ def _one_way(endpoint: Endpoint, sources: Sources) -> str:
     f_test = f"F({freedom}) = {number(effect.f)}, {p_text(effect.p)}"
     source = endpoint.source(widest)
     gap = f"{plus_minus(source.interval(), endpoint.scale, 3, sign=True)} {endpoint.unit}"
+    spread = ""
+    if not math.isnan(effect.spread_p):
+        spread = f"; Brown-Forsythe test of equal spread over seeds: {p_text(effect.spread_p)}"
     text = (
         f"\n\nAll {effect.schemes} schemes at once, seeds as blocks: "
-        f"{sources.link(whole, f_test)}; Brown-Forsythe test of equal spread over seeds: "
-        f"{p_text(effect.spread_p)}. The pair furthest apart, of {len(pairs)}, is {widest.name}: "
-        f"{sources.link(source, gap)}"
+        f"{sources.link(whole, f_test)}{spread}. The pair furthest apart, of {len(pairs)}, "
+        f"is {widest.name}: {sources.link(source, gap)}"
     )
     if endpoint.margin is None:
         censored = int(endpoint.frame["censored"].sum())

@@ -5,6 +5,7 @@ from itertools import product
 from lottery.analysis import early_stop
 from lottery.analysis.endpoints import is_reduced, network
 from lottery.analysis.figures.style import scheme_name
+from lottery.analysis.frames import is_shipped
 from lottery.analysis.report.document import duration, listed, number, table
 from lottery.analysis.report.study import Study
 from lottery.words import plural
@@ -154,8 +155,9 @@ def again(study: Study) -> str:
     """Commands, versions, machine and time."""
     name = study.name
     program = "run_grid" if study.detectors is None else "run_detector"
+    settings = name if is_shipped(name) else f"results/{name}/study.yaml"
     commands = [
-        f"python experiments/{program}.py {name} --results-dir again",
+        f"python experiments/{program}.py {settings} --results-dir again",
         f"python experiments/make_figures.py {name}",
         f"python experiments/report.py {name}",
     ]

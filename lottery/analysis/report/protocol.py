@@ -1,10 +1,7 @@
-"""What a study did: its protocol, its networks and its initialisation schemes."""
+"""What a study did: its protocol and its networks."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from lottery.analysis import frames
 from lottery.analysis.figures.style import branch_look, scheme_name
@@ -12,8 +9,6 @@ from lottery.analysis.report.detector_protocol import detecting, stopping
 from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import PARAMETERS, only_weights
-from lottery.errors import LotteryError
-from lottery.init import SCHEMES
 from lottery.words import plural
 
 
@@ -264,51 +259,3 @@ def networks(study: Study) -> str:
         "fan-in, in a convolution channels times kernel area; the last column is a mean over "
         "schemes and seeds.\n\n" + table(header, rows, aligned="llrrrr")
     )
-
-
-def schemes(study: Study) -> str:
-    """Formula of each scheme, and the standard deviation that its initial weights have."""
-    start = only_weights(study.layers)
-    start = start[(start["level"] == 0) & (start["branch"] == "ticket")]
-    names = list(dict.fromkeys(start["layer"]))
-    deviations = {
-        (init, layer): _deviation(rows) for (init, layer), rows in start.groupby(["init", "layer"])
-    }
-    rows = [
-        [scheme_name(init), _formula(init), *(f"{deviations[init, layer]:.3g}" for layer in names)]
-        for init in study.inits
-        if any(key[0] == init for key in deviations)
-    ]
-    header = [
-        "Scheme",
-        "Weights are drawn from",
-        *(f"σ of `{n.removesuffix('.weight')}`" for n in names),
-    ]
-    return (
-        "Schemes, and the standard deviation σ of the initial weights in each layer, pooled over "
-        "seeds. It is computed from the 64 bins of `initial_histogram` in `layers.parquet` at "
-        "level 0, with Sheppard's correction for the width of a bin. Biases start at zero.\n\n"
-        + table(header, rows, aligned="ll" + "r" * len(names))
-    )
-
-
-def _formula(init: str) -> str:
-    """First line of the scheme's own documentation, if it is one that can be found here."""
-    try:
-        documentation = SCHEMES.resolve(init).__doc__ or ""
-    except LotteryError:
-        documentation = ""
-    return documentation.strip().partition("\n")[0] or "a scheme of the study's own"
-
-
-def _deviation(rows: pd.DataFrame) -> float:
-    """Standard deviation of values counted in bins (Sheppard 1898: less width² / 12)."""
-    moments = np.zeros(3)
-    correction = 0.0
-    for span, counts in zip(rows["span"], rows["initial_histogram"], strict=True):
-        edges = np.linspace(-span, span, len(counts) + 1)
-        middle = (edges[1:] + edges[:-1]) / 2
-        moments += [np.dot(counts, middle**k) for k in range(3)]
-        correction += sum(counts) * (edges[1] - edges[0]) ** 2 / 12
-    total, first, second = moments
-    return float(np.sqrt(max(0.0, (second - correction) / total - (first / total) ** 2)))

@@ -37,9 +37,11 @@ _MECHANISM = (
     "travel little for their size, keep the order of their initial magnitudes (*init memory*), and "
     "are pruned much as at initialisation. Then memory goes with less robustness and travel with "
     "more, and less so with SGD. Both are means over layers and pruned levels of a ticket, against "
-    "its area. *ρ*: Spearman's correlation over tickets with a 95 % bootstrap interval over seeds; "
-    "*between*: of the schemes' means; *R²*: of predicting a scheme that was left out; *p*: "
-    "shuffles schemes and seeds as wholes."
+    "its area; *Why* takes all weights of a network together, where layers of other widths make "
+    "part of the order. Constant weights have no order of magnitudes, so no memory. *ρ*: "
+    "Spearman's correlation over tickets with a 95 % bootstrap interval over seeds; *between*: of "
+    "the schemes' means; *R²*: of predicting a scheme that was left out; *p*: shuffles schemes and "
+    "seeds as wholes."
 )
 _NAMES = {"init_memory": "init memory", "relative_travel": "relative travel"}
 

@@ -11,6 +11,8 @@ from lottery.analysis.choice import Choice
 from lottery.analysis.claims import judge
 from lottery.analysis.figures import render
 from lottery.analysis.report import acceptance as custom
+from lottery.analysis.report import choice as chosen
+from lottery.analysis.report import others
 from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.collapse import layer_collapse
@@ -25,8 +27,9 @@ from lottery.analysis.report.filters import TITLE, filters
 from lottery.analysis.report.html import page
 from lottery.analysis.report.influence import settings
 from lottery.analysis.report.making import again, limits
-from lottery.analysis.report.protocol import networks, protocol, schemes
+from lottery.analysis.report.protocol import networks, protocol
 from lottery.analysis.report.scale import scale, travel
+from lottery.analysis.report.schemes import schemes
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study, load
 from lottery.analysis.report.variants import variants
@@ -62,20 +65,25 @@ def write(
 def compose(
     study: Study,
     drawn: list[Path],
-    others: pd.DataFrame | None = None,
+    levels: pd.DataFrame | None = None,
     choice: Choice | None = None,
     rivals: Iterable[Study] = (),
 ) -> str:
     """The report in Markdown; sections without data are left out.
 
-    drawn: the study's figures. others: levels of other studies, for claims that compare networks
+    drawn: the study's figures. levels: of other studies, for claims that compare networks
     and for the rule by which a custom scheme is judged. choice: that scheme, if there is one.
     rivals: other studies of detectors.
     """
     sources = Sources()
-    found, explained = judge(study.levels, others), explanation(study)
+    found, explained = judge(study.levels, levels), explanation(study)
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
-    more = *saving(study, sources), custom.short(study, others, choice), short(explained)
+    more = (
+        *saving(study, sources),
+        chosen.short(study, choice),
+        custom.short(study, levels, choice, sources),
+        short(explained),
+    )
     sections = {
         "Question and short answer": answer(study, found, more, sources),
         "Protocol": protocol(study),
@@ -87,8 +95,10 @@ def compose(
         f"Early stopping{whose}": speed(study, sources),
         f"Robustness of each scheme{whose}": robustness(study, sources),
         f"Do the schemes differ?{whose}": contrasts(study, sources),
+        others.TITLE: others.others(study, sources),
         f"Few weights left{whose}": sparse_outcomes(study, sources),
-        custom.TITLE: custom.acceptance(study, others, choice, sources),
+        chosen.TITLE: chosen.choice_made(study, choice, sources),
+        custom.TITLE: custom.acceptance(study, levels, choice, sources),
         "Scale, shape or place": scale(study, sources),
         "Travel of weights": travel(study, sources),
         DETECTOR: detector(study, rivals, sources),

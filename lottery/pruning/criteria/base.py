@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, DivergedError
 from lottery.pruning.network import Network
 from lottery.registry import Registry
+from lottery.returned import name_of, unlike
 
 CRITERIA = Registry("criterion", leading=2)
 
@@ -49,3 +50,24 @@ def ranked_network(criterion: object, context: Context) -> Network:
         name = getattr(criterion, "__name__", "")
         raise ConfigError("criterion", name, "others, unless a network is given to rank")
     return context.network
+
+
+def check_scores(
+    criterion: str | Criterion, layer: str, scores: object, *shapes: tuple[int, ...]
+) -> None:
+    """Raise ConfigError unless they are a layer's scores, of one of these shapes."""
+    if wrong := unlike(scores, *shapes):
+        wanted = " or ".join(str(tuple(shape)) for shape in shapes)
+        allowed = f"one that returns a tensor of scores of shape {wanted} for {layer}, not {wrong}"
+        raise ConfigError("criterion", name_of(criterion), allowed)
+
+
+def check_numbers(criterion: str | Criterion, layer: str, scores: Tensor) -> None:
+    """Raise DivergedError if scores that are to be ranked are NaN, which has no place in an order.
+
+    Those of weights that are pruned already may be.
+    """
+    if bool(scores.isnan().any()):
+        raise DivergedError(
+            f"criterion {name_of(criterion)!r} gives NaN for {layer}: it or the training diverged"
+        )

@@ -3,18 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from lottery.errors import ConfigError
-from lottery.pruning.criteria.base import CRITERIA, Context, Criterion, Layer
+from lottery.pruning.criteria.base import CRITERIA, Context, Criterion, Layer, check_scores
 from lottery.pruning.network import Network
 
 SIDE, IMAGES = 4, 40
+TRIAL = f"a layer of {SIDE} filters"
 
 
-def trial(criterion: str | Criterion) -> Tensor:
+def trial(criterion: str | Criterion, trained: bool = False) -> Tensor:
     """Scores of the weight of a linear layer of 4 neurons and 4 inputs, followed by batch norm.
 
-    (4, 4), or (4,) if it ranks filters. Weights are random and untrained. Raises what the criterion
-    raises, and ConfigError for scores of another shape.
+    (4, 4), or (4,) if it ranks filters. Weights are random; trained: they are not the initial ones.
+    Raises what the criterion raises, and ConfigError for scores of another shape.
     """
     chance = torch.Generator().manual_seed(0)
     model = nn.Sequential(
@@ -24,10 +24,9 @@ def trial(criterion: str | Criterion) -> Tensor:
     state = model.state_dict() | {"0.weight": weight}
     images, labels = torch.rand(IMAGES, SIDE, generator=chance), torch.arange(IMAGES) % SIDE
     context = Context(chance, Network(model, state, images, labels))
-    scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, weight), context)
-    if scores.shape not in (weight.shape, weight.shape[:1]):
-        allowed = f"one whose scores have the shape of the weight, or (filters,): {scores.shape}"
-        raise ConfigError("prune.criterion", str(criterion), allowed)
+    initial = torch.randn(SIDE, SIDE, generator=chance) if trained else weight
+    scores: Tensor = CRITERIA.resolve(criterion)(Layer("0.weight", weight, initial), context)
+    check_scores(criterion, TRIAL, scores, weight.shape, weight.shape[:1])
     return scores
 
 
