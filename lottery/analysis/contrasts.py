@@ -69,8 +69,8 @@ def declared(inits: Iterable[str]) -> list[Contrast]:
 def against_standard(inits: Iterable[str]) -> list[Contrast]:
     """Every other scheme minus the mean of the standard schemes that there are.
 
-    Schemes that differ in `gain` alone are left out: they are on an axis, which *narrower − wider*
-    is about. Empty without a standard scheme.
+    Standard schemes of several gains are left out: they are on an axis, which *narrower − wider* is
+    about. Empty without a standard scheme.
 
     >>> for c in against_standard(["xavier_normal", "kaiming_normal", "orthogonal"]):
     ...     print(c.name, c.plus, c.minus)
@@ -80,7 +80,8 @@ def against_standard(inits: Iterable[str]) -> list[Contrast]:
     standard = tuple(init for init in STANDARD if init in schemes)
     if not standard:
         return []
-    on_axis = {init for group in _by_gain(schemes) for init in group}
+    widened = [init for init in schemes if init.partition("(")[0] in STANDARD]
+    on_axis = {init for group in _by_gain(widened) for init in group}
     others = [init for init in schemes if init not in standard and init not in on_axis]
     return [Contrast(f"{scheme_name(init)} − standard", (init,), standard) for init in others]
 

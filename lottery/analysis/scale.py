@@ -15,6 +15,10 @@ SCALE = "Narrower or wider?"
 NAME = "Xavier or Kaiming?"
 SHAPE = "Shape, at the same σ"
 WHERE = "First layer or the rest?"
+MODERATE = 2.0
+"""Times Xavier's width."""
+ROUNDED = 1e-3
+"""By which share a width may be off its formula."""
 _NORMAL = "normal"
 
 
@@ -37,7 +41,8 @@ def effects(wide: pd.DataFrame, found: dict[str, Width]) -> list[Effect]:
     wide: endpoint by seed (rows) and scheme (columns). found: as `widths` finds them. Differences:
 
     - per doubling of σ: slope of the endpoint over log₂ of the width, by least squares over the
-      schemes of a shape;
+      schemes of a shape; where some are wider than MODERATE times Xavier's, also without these, as
+      one that hardly trains may make the slope;
     - Kaiming − Xavier of the same shape, the part that its width alone would make (the endpoint of
       the shape's schemes, linear in log σ between them, at Kaiming's width, less Xavier's), and the
       rest;
@@ -66,12 +71,17 @@ def _slopes(wide: pd.DataFrame, groups: dict[str, dict[float, str]]) -> Iterator
     for group, by_ratio in groups.items():
         if len(by_ratio) < FEWEST or group in (FIRST, REST):
             continue
-        ratios = sorted(by_ratio)
-        inits = [by_ratio[ratio] for ratio in ratios]
-        x = np.log2(ratios) - np.log2(ratios).mean()
-        slopes = wide[inits] @ x / (x @ x)
-        how = "Slope over log₂ of the width, by least squares."
-        yield Effect(SCALE, f"{group}, per doubling of σ", slopes, tuple(inits), (), how)
+        every = sorted(by_ratio)
+        moderate = [ratio for ratio in every if ratio <= MODERATE * (1 + ROUNDED)]
+        for ratios, words in ((every, ""), (moderate, f", up to {MODERATE:g} times Xavier's")):
+            if words and (ratios == every or len(ratios) < FEWEST):
+                continue
+            inits = [by_ratio[ratio] for ratio in ratios]
+            x = np.log2(ratios) - np.log2(ratios).mean()
+            slopes = wide[inits] @ x / (x @ x)
+            how = "Slope over log₂ of the width, by least squares."
+            name = f"{group}, per doubling of σ{words}"
+            yield Effect(SCALE, name, slopes, tuple(inits), (), how)
 
 
 def _kaiming(

@@ -105,10 +105,8 @@ class Program:
 
     def run(self, arguments: Namespace, config: StudyConfig) -> int:
         """Do what is asked for; the exit status, if nothing is raised."""
-        first = self._first(config)
+        first = self._first(arguments, config)
         if first is not None:
-            if "://" in arguments.results_dir:
-                raise ConfigError("start", config.start, "none where results go to a URL")
             asked = arguments.clone()
             asked.fresh = False
             status = self._study(asked, first)
@@ -120,18 +118,33 @@ class Program:
                 return status
         return self._study(arguments, config)
 
-    def _first(self, config: StudyConfig) -> StudyConfig | None:
-        """The shipped study whose networks are pruned, with the schemes and seeds of this one.
+    def _first(self, arguments: Namespace, config: StudyConfig) -> StudyConfig | None:
+        """The shipped study of the networks that are to be pruned, of their schemes and seeds.
 
-        Raises ConfigError, before they are trained, if they are of another network or other data.
+        None if none are left to prune. Raises ConfigError, before they are trained, if they are of
+        another network or other data.
         """
         if config.start is None or not (self.configs / f"{config.start}.yaml").is_file():
             return None
         _, first = parse_study(self.make_parser(), [config.start], self.configs, self.families)
         if first.levels:
             return None
+        if "://" in arguments.results_dir:
+            raise ConfigError("start", config.start, "none where results go to a URL")
         check_alike(config, first)
-        return dataclasses.replace(first, inits=config.inits, seeds=config.seeds)
+        todo = grid.cells(config)
+        if not arguments.fresh:
+            todo = StudyStore(arguments.results_dir, config.name).unfinished(todo)
+        inits, seeds = {cell.init for cell in todo}, {cell.seed for cell in todo}
+        return (
+            dataclasses.replace(
+                first,
+                inits=[init for init in config.inits if init in inits],
+                seeds=[seed for seed in config.seeds if seed in seeds],
+            )
+            if todo
+            else None
+        )
 
     def _study(self, arguments: Namespace, config: StudyConfig) -> int:
         """Run one study, or plan it; the exit status."""

@@ -31,10 +31,13 @@ def take_unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> N
 def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[str, Path]:
     """Where level 0 of each ticket is, by the name of its cell; nothing without `config.start`.
 
+    Nor without a ticket: the networks of a study that is finished may be gone.
+
     Raises ConfigError unless the study is there, of the same network and data, and has a finished
     ticket of each scheme and seed.
     """
-    if config.start is None:
+    tickets = [cell for cell in grid if cell.branch == TICKET]
+    if config.start is None or not tickets:
         return {}
     folder = Path(config.start) if Path(config.start).is_dir() else results / config.start
     store = StudyStore(folder.parent, folder.name)
@@ -44,10 +47,9 @@ def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[s
         raise ConfigError("start", config.start, f"a study's folder or name ({error})") from error
     check_alike(config, other)
     found = {}
-    for cell in grid:
-        if cell.branch == TICKET:
-            prune = config.variant(cell.variant).prune
-            found[cell.name] = _level_0(store, other, config.start, cell, prune)
+    for cell in tickets:
+        prune = config.variant(cell.variant).prune
+        found[cell.name] = _level_0(store, other, config.start, cell, prune)
     return found
 
 

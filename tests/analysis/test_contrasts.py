@@ -80,6 +80,8 @@ def test_schemes_on_an_axis_of_gains_are_not_compared_one_by_one():
     assert against_standard(inits) == []
     (alone,) = against_standard(["xavier_normal", "xavier_normal(gain=2)"])
     assert alone.plus == ("xavier_normal(gain=2)",), "one gain has no axis, and was left out"
+    own = ["xavier_normal", "mine:half(gain=1)", "mine:half(gain=2)"]
+    assert [c.plus for c in against_standard(own)] == [(own[1],), (own[2],)], "none is standard"
 
 
 def test_all_pairs_of_four_are_six():

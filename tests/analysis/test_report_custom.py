@@ -122,7 +122,8 @@ def test_the_report_of_the_screen_tells_what_was_chosen_and_why(study):
     choice = screen.choose(levels, "planted", judges=["confirm"])
     text = choices.choice_made(named, choice, Sources())
     assert text.startswith("Normal (0.05) was chosen by validation accuracy, to be judged against")
-    assert "leads Xavier normal by [+1.000 ± 0.000]" in text, "how close it was is not told"
+    lead = re.sub(r"\(#e\d+\)", "", text)
+    assert "leads Normal (0.1) by [+2.000 ± 0.000] pp and Xavier normal by [+1.000" in lead
     assert row_of(text, "Sign constant")[2:] == ["[0.000 ± 0.000](#e1)", "[97.05](#e2)", "**no**"]
     assert row_of(text, "**Normal (0.05)**")[2].startswith("[−1.000 ± 0.000]")
     assert row_of(text, "Normal (0.1)")[2].startswith("[−3.000 ± 0.000]")
@@ -137,10 +138,12 @@ def test_only_the_report_of_the_screen_tells_of_the_choice(study):
     assert choices.choice_made(named, None, Sources()) == choices.short(named, None) == ""
 
 
-def test_a_lead_within_the_noise_is_called_no_difference(study, monkeypatch):
+@pytest.mark.parametrize(("other", "behind"), [("xavier_normal", 0.01), ("normal(0.1)", 0.02)])
+def test_a_lead_within_the_noise_is_called_no_difference(study, other, behind):
+    """Over the standard scheme, or over the candidate that would have been chosen in its place."""
     levels = screen.table()
-    loser = (levels["init"] == "xavier_normal") & (levels["level"] > 0)
-    levels.loc[loser, "val_accuracy"] += 0.009 + 0.01 * (levels.loc[loser, "seed"] - 1)
+    loser = (levels["init"] == other) & (levels["level"] > 0)
+    levels.loc[loser, "val_accuracy"] += behind - 0.001 + 0.01 * (levels.loc[loser, "seed"] - 1)
     text = choices.choice_made(
         with_levels(study, levels, name="planted"), screen.choose(levels, "planted"), Sources()
     )
@@ -232,6 +235,20 @@ def test_effects_of_scale_are_told_in_each_variant(study):
             )
 
 
+def test_a_slope_that_the_widest_scheme_makes_is_told_without_it_too(study):
+    frame = planted.table(variants=["adam"])
+    widest = (frame["init"] == "xavier_normal(gain=4.0)") & (frame["level"] > 0)
+    frame.loc[widest, "test_accuracy"] -= 0.05
+    text = scale(with_levels(study, frame), Sources())
+    area = {
+        line.split(" | ")[1]: line.split(" | ")[2].partition(" ±")[0]
+        for line in text.splitlines()
+        if "| normal, per doubling" in line
+    }
+    assert area["normal, per doubling of σ, up to 2 times Xavier's"] == "[−0.40"
+    assert float(area["normal, per doubling of σ"].replace("−", "-")[1:]) < -1
+
+
 def test_a_scheme_with_less_to_lose_unpruned_is_seen_not_to_be_better_pruned(study):
     frame = planted.table()
     wide = (frame["init"] == "xavier_normal(gain=4.0)") & (frame["level"] == 0)
@@ -239,7 +256,7 @@ def test_a_scheme_with_less_to_lose_unpruned_is_seen_not_to_be_better_pruned(stu
     cells = []
     for table in (planted.table(), frame):
         text = scale(with_levels(study, table), Sources())
-        (line, _) = [line for line in text.splitlines() if "| normal, per doubling" in line]
+        line = next(line for line in text.splitlines() if "| normal, per doubling of σ |" in line)
         cells.append([cell.partition("]")[0] for cell in line.split(" | ")])
     (_, _, area, *_, accuracy, _, _), (_, _, misled, *_, same, _, _) = cells
     assert area == "[−0.40 ± 0.00"
@@ -258,9 +275,12 @@ def test_what_schemes_take_from_tickets_is_told_without_an_axis_of_widths(tmp_pa
 def test_travel_of_weights_is_told_within_variants_and_over_all(study):
     frame = planted.table()
     text = travel(with_levels(study, frame, planted.recorded(frame)), Sources())
-    rows = [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in rows[1:]] == [
-        *("| adam", "| adam", "| sgd", "| sgd", "| all variants", "| all variants"),
+    _, *rows = [line.split(" | ")[:3] for line in text.splitlines() if line.startswith("| ")]
+    where = [(variant.removeprefix("| "), against) for variant, _, against in rows]
+    assert where == [
+        (variant, against)
+        for variant in ("adam", "sgd", "all variants")
+        for against in ("area", "area", "accuracy", "accuracy")
     ]
     assert "33 (11 × 3)" in text
     assert "66 (22 × 3)" in text

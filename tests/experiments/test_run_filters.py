@@ -2,6 +2,7 @@
 
 import dataclasses
 import runpy
+import shutil
 import sys
 
 import pandas as pd
@@ -138,6 +139,19 @@ def test_networks_that_are_pruned_are_trained_first_and_once(run_filters, shippe
     levels = pd.read_csv(tmp_path / "results" / "lim-small" / "levels.csv")
     unpruned = levels.loc[levels["level"] == 0, "test_accuracy"]
     assert unpruned.tolist() == [first["test_accuracy"][0]] * 2
+
+
+def test_networks_are_not_trained_for_a_study_that_is_finished(run_filters, shipped, tmp_path):
+    """Its tables may be committed, and those of the networks it pruned not."""
+    assert run_filters("lim-small", "--seeds", "1", configs=shipped)[0] == 0
+    shutil.rmtree(tmp_path / "results" / "lim-unpruned")
+    status, _, error = run_filters("lim-small", "--seeds", "1", configs=shipped)
+    assert status == 0, error
+    assert not (tmp_path / "results" / "lim-unpruned").exists()
+    status, _, error = run_filters("lim-small", configs=shipped)
+    assert status == 0, error
+    first = pd.read_csv(tmp_path / "results" / "lim-unpruned" / "levels.csv")
+    assert first["seed"].tolist() == [0], "more is trained than what is left to prune"
 
 
 def test_a_dry_run_shows_the_plan_of_what_is_trained_first(run_filters, shipped, tmp_path):

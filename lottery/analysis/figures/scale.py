@@ -24,9 +24,9 @@ from lottery.analysis.figures.style import (
     styled,
     variant_name,
 )
-from lottery.analysis.mechanism import QUANTITIES, cells, mechanism
+from lottery.analysis.mechanism import AREA, QUANTITIES, cells, mechanism
 from lottery.analysis.statistics import mean_interval
-from lottery.analysis.widths import Width
+from lottery.analysis.widths import FIRST, REST, Width
 
 _TITLES = {
     "init_memory": "Init memory: rank correlation |initial|, |trained|",
@@ -72,7 +72,10 @@ def robustness_by_width(
             ax = axes[row, column]
             own = points[(points["variant"] == variant) & (points["endpoint"] == name)]
             for k, (group, look) in enumerate(looks.items()):
-                line = own[own["group"] == group].sort_values("ratio")
+                line = own[own["group"] == group]
+                if group in (FIRST, REST):  # at 1 both are the scheme whose layers they change
+                    line = pd.concat([line, own[own["init"] == _XAVIER["normal"]]])
+                line = line.sort_values("ratio")
                 if len(line):
                     interval_line(ax, apart(line["ratio"], k, len(looks)), line, look, group)
             ax.axvline(1, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
@@ -156,7 +159,7 @@ def _points(endpoint: Endpoint, found: dict[str, Width]) -> pd.DataFrame:
     for init, values in endpoint.values.groupby("init"):
         if init in found:
             group, ratio = found[init]
-            place = {"endpoint": endpoint.name, "group": group, "ratio": ratio}
+            place = {"endpoint": endpoint.name, "init": init, "group": group, "ratio": ratio}
             rows.append(place | mean_interval(values)._asdict())
     return pd.DataFrame(rows)
 
@@ -169,7 +172,8 @@ def _looks(labels: Iterable[str]) -> dict[str, Look]:
 
 
 def _rho(table: pd.DataFrame, variant: str, quantity: str) -> str:
-    own = table[(table["variant"] == variant) & (table["quantity"] == quantity)]
+    own = table[table["endpoint"].eq(AREA) & table["variant"].eq(variant)]
+    own = own[own["quantity"] == quantity]
     if own.empty or np.isnan(own["rho"].iloc[0]):
         return "no correlation"
     row = own.iloc[0]

@@ -58,15 +58,17 @@ def _chosen(choice: Choice) -> str:
 
 
 def _closeness(choice: Choice, cells: pd.DataFrame, sources: Sources) -> str:
-    """How far the chosen scheme led, by the seeds that chose."""
-    source = _source(cells, "area", choice.chosen, choice.standard)
-    lead = source.interval()
-    figure = sources.link(source, plus_minus(lead, 100, 3, sign=True))
+    """How far the chosen scheme led the next candidate and the standard one, and how surely."""
+    keep_up = [row["scheme"] for row in choice.candidates if row["custom"] and row["keeps_up"]]
+    texts, sure = [], True
+    for other in (*keep_up[1:2], choice.standard):
+        source = _source(cells, "area", choice.chosen, other)
+        lead = source.interval()
+        sure = sure and lead.low > 0
+        figure = sources.link(source, plus_minus(lead, 100, 3, sign=True))
+        texts.append(f"{scheme_name(other)} by {figure} pp")
     unsure = ", which is no difference: other seeds may well have chosen another scheme"
-    return (
-        f"It leads {scheme_name(choice.standard)} by {figure} pp (n = {lead.n})"
-        f"{'' if lead.low > 0 else unsure}."
-    )
+    return f"It leads {listed(texts)} (n = {lead.n}){'' if sure else unsure}."
 
 
 def _levels(study: Study, choice: Choice) -> pd.DataFrame:

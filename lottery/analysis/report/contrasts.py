@@ -166,7 +166,8 @@ def _explained(n: int) -> str:
         "below 0.05 the schemes are shown to differ by less than the margin, which a high p of the "
         "other tests does not show. *Detectable*: least difference that this many seeds find with "
         f"a chance of {POWER}; *seeds for margin*: how many it takes for a difference as large as "
-        "the margin. Verdicts are at 5 % after Holm."
+        "the margin. Contrasts *differ* at 5 % after Holm; that they are *equivalent* is at 5 % "
+        "each."
     )
 
 

@@ -54,8 +54,9 @@ def others(study: Study, sources: Sources) -> str:
     return (
         f"{_where(study)}Each scheme less {what} of the same seed. *Holm*: corrected for the "
         f"{plural(len(contrasts), 'scheme')} of a table. *TOST*: below 0.05 the difference is "
-        "shown to be smaller than the margin of equivalence; critical density has none. Verdicts "
-        "are at 5 % after Holm.\n\n" + "\n\n".join(parts)
+        "shown to be smaller than the margin of equivalence; critical density has none. Schemes "
+        "*differ* at 5 % after Holm; that they are *equivalent* is at 5 % each, not corrected for "
+        "how many are.\n\n" + "\n\n".join(parts)
     )
 
 
