@@ -84,6 +84,17 @@ def test_widths_are_those_kept_per_layer_and_all_of_them(results):
     np.testing.assert_array_equal(bars["kept at the last level"], [5, 12, 125, 10])
 
 
+def test_variants_that_keep_the_same_widths_share_a_panel_and_others_do_not(results):
+    table = layers("filters", results)
+    figure = figures.layer_widths(table, list(VARIANTS))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["l1 hard and 2 more, all alike"]
+    wider = (table["variant"] == "l2_hard") & (table["level"] == 1)
+    table.loc[wider, "kept_outputs"] += 1
+    figure = figures.layer_widths(table, list(VARIANTS))
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == ["l1 hard and 1 more, all alike", "l2 hard"]
+
+
 def test_the_reduction_steps_up_where_the_loss_jumps(results):
     table = curves("lim", results)
     figure = figures.reduction(table, shrinking(table))
@@ -120,6 +131,17 @@ def test_what_is_left_is_parameters_and_not_weights(results):
     figure = figures.accuracy_by_weights(single)
     assert figure.axes[0].get_xlabel() == "Parameters left (%)"
     assert "weights" not in figure.get_suptitle()
+
+
+def test_differences_of_variants_whose_names_end_alike_share_a_panel(results):
+    figure = figures.variant_differences(levels("filters", results), list(VARIANTS))
+    shown = {
+        ax.get_title(loc="left"): {
+            line.get_label() for line in ax.get_lines() if not line.get_label().startswith("_")
+        }
+        for ax in figure.axes
+    }
+    assert shown == {"hard": {"l2"}, "soft": {"l1"}}  # each minus l1_hard
 
 
 def test_a_factorial_study_has_its_coefficients_alone(tmp_path):

@@ -145,13 +145,15 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
     """Filters and neurons of each layer, all and those kept: a panel per variant.
 
     Of the levels after the first a middle one and the last are drawn; means over seeds and schemes.
+    Variants that keep the same share a panel, as those of one rate for every layer do.
     """
     tickets = only_weights(layers[layers["branch"] == "ticket"])
     names = list(dict.fromkeys(tickets["layer"]))
-    columns = _columns(len(variants))
-    rows = -(-len(variants) // columns)
     per_seed = tickets.groupby(["variant", "layer", "level", "seed"], as_index=False)
     widths = per_seed[["outputs", "kept_outputs"]].mean()
+    alike = _alike(widths, variants)
+    columns = _columns(len(alike))
+    rows = -(-len(alike) // columns)
     seeds = seeds_text(widths.groupby(["variant", "level"])["seed"].nunique())
     figure, axes = new_figure(
         rows,
@@ -163,8 +165,8 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
         sharey=True,
     )
     panels = list(axes.flat)
-    for ax, variant in zip(panels, variants, strict=False):
-        own = widths[widths["variant"] == variant]
+    for ax, group in zip(panels, alike, strict=False):
+        own = widths[widths["variant"] == group[0]]
         last = int(own["level"].max())
         whole = own.groupby("layer")["outputs"].mean().reindex(names)
         ax.plot(range(len(names)), whole, color=BLACK, linestyle=":", marker="_", label="all")
@@ -172,17 +174,33 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
         for level, look, label in [*middle, (last, _LEVELS[1], "at the last level")]:
             _widths(ax, own[own["level"] == level], names, look, f"kept {label}")
         _log_axis(ax)
-        ax.set_title(variant_name(variant), loc="left")
+        ax.set_title(_names(group), loc="left")
         every = -(-len(names) // 12)
         shown = [(k, name.removesuffix(".weight")) for k, name in enumerate(names)][::every]
         ax.set_xticks([k for k, _ in shown], [name for _, name in shown], rotation=40, ha="right")
-    for ax in panels[len(variants) :]:
+    for ax in panels[len(alike) :]:
         ax.remove()
-    for number, ax in enumerate(panels[: len(variants)]):
-        ax.tick_params(labelbottom=number + columns >= len(variants))
+    for number, ax in enumerate(panels[: len(alike)]):
+        ax.tick_params(labelbottom=number + columns >= len(alike))
     figure.supylabel("Filters or neurons", fontsize=8)
-    add_legend(figure, panels[: len(variants)])
+    add_legend(figure, panels[: len(alike)])
     return figure
+
+
+def _alike(widths: pd.DataFrame, variants: Sequence[str]) -> list[list[str]]:
+    """Variants in groups of those that keep as many of each layer, level and seed."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for variant in variants:
+        own = widths[widths["variant"] == variant].drop(columns="variant")
+        groups.setdefault(tuple(own.itertuples(index=False, name=None)), []).append(variant)
+    return list(groups.values())
+
+
+def _names(variants: Sequence[str]) -> str:
+    """The name of a panel for variants that look alike."""
+    if len(variants) == 1:
+        return variant_name(variants[0])
+    return f"{variant_name(variants[0])} and {len(variants) - 1} more, all alike"
 
 
 def _log_axis(ax: Axes) -> None:

@@ -15,6 +15,7 @@ from lottery.analysis.figures.axes import (
     weights_axis,
 )
 from lottery.analysis.figures.families import Panel, families, family_panels
+from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
     ERROR_SCALE,
@@ -72,7 +73,8 @@ def accuracy_by_variant(
 def variant_differences(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
     """Test accuracy of each variant minus that of the first, paired by seed and scheme.
 
-    Each seed's differences are averaged over the schemes that both variants have.
+    Each seed's differences are averaged over the schemes that both variants have. Variants whose
+    names end alike (`lottery.analysis.figures.filters.ways`) have a panel of their own.
     """
     reference, *others = variants
     tickets = levels[levels["branch"] == "ticket"]
@@ -86,28 +88,33 @@ def variant_differences(levels: pd.DataFrame, variants: Sequence[str]) -> Figure
         both["difference"] = both["test_accuracy"] - both["reference"]
         rows.append(both.assign(variant=variant))
     table = summary(pd.concat(rows), "difference", by=("variant", "level"))
+    groups = ways(others)
     figure, axes = new_figure(
         1,
-        1,
+        len(groups),
         (WIDTH, 4.2),
         f"{levels['study'].iloc[0]}: test accuracy minus that of “{variant_name(reference)}”",
         interval_text(table["n"])
         + ", paired by seed and scheme; points are set slightly apart. The axis is linear within "
         f"±{LINEAR:g} and logarithmic beyond",
+        sharex=True,
+        sharey=True,
     )
+    looks = line_looks(name for group in groups.values() for name in group)
+    for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
+        ax.axhline(0, color=GREY, linewidth=1, zorder=1)
+        for k, (name, variant) in enumerate(group.items()):
+            points = table[table["variant"] == variant]
+            x = apart(100 * points["weights_remaining"], k, len(group))
+            interval_line(ax, x, points, looks[name], variant_name(name))
+        ax.set_title(variant_name(way), loc="left")
+        weights_axis(ax, table["weights_remaining"], left(levels))
     ax = axes[0, 0]
-    ax.axhline(0, color=GREY, linewidth=1, zorder=1)
-    looks = line_looks(others)
-    for k, (variant, look) in enumerate(looks.items()):
-        points = table[table["variant"] == variant]
-        x = apart(100 * points["weights_remaining"], k, len(looks))
-        interval_line(ax, x, points, look, variant_name(variant))
-    weights_axis(ax, table["weights_remaining"], left(levels))
     ax.set_yscale("symlog", linthresh=LINEAR)
     ax.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR, subs=[1, 2, 5]))
     ax.yaxis.set_major_formatter(lambda value, _: signed(value, "+g"))
     ax.set_ylabel("Difference (percentage points, symmetric-log scale)")
-    add_legend(figure, [ax])
+    add_legend(figure, axes[0])
     return figure
 
 
