@@ -43,5 +43,5 @@ def test_boxes_that_are_there_belong_to_no_seed(folder):
 @pytest.mark.parametrize("name", READERS)
 def test_a_missing_table_names_the_program_that_measures_detectors(folder, name):
     (folder / name).unlink()
-    with pytest.raises(StoreError, match=r"`python experiments/run_detector\.py detectors"):
+    with pytest.raises(StoreError, match=r"`python experiments/run_detector\.py "):
         READERS[name](folder)
