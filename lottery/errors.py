@@ -57,3 +57,16 @@ def check_choices(config: Any, group: str) -> None:
     for name, hint in get_type_hints(type(config)).items():
         if get_origin(hint) is Literal and getattr(config, name) not in get_args(hint):
             raise ConfigError(f"{group}.{name}", getattr(config, name), ", ".join(get_args(hint)))
+
+
+def check_whole(setting: str, value: object, least: int, what: str = "") -> None:
+    """Raise ConfigError for anything but a whole number (of `what`) from `least` on."""
+    if not isinstance(value, int) or value < least:
+        allowed = f"a whole number{what and f' of {what}'}, {least} or more"
+        raise ConfigError(setting, value, allowed)
+
+
+def in_a_line(error: Exception, longest: int = 200) -> str:
+    """What an error says, or else its kind, on one line of at most so many characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

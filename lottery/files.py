@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import contextlib
 import os
+import shutil
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +13,18 @@ from pathlib import Path
 def whole(path: Path) -> Iterator[Path]:
     """A temporary place that becomes `path` if nothing goes wrong, and vanishes if it does.
 
-    Whoever reads `path` meanwhile finds what was there before.
+    Whoever reads `path` meanwhile finds what was there before. What is written there may be a file,
+    or a folder if `path` is none yet.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{socket.gethostname()}-{os.getpid()}"  # several machines may share the folder
+    # Several machines may share the folder, and threads a process.
+    writer = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)

@@ -23,11 +23,11 @@ def train_steps(
     learning_rate: Callable[[int], float],
     start: int,
     stop: int,
+    clip_norm: float | None = None,
 ) -> None:
     """Train on the reference engine without evaluating."""
-    loop.train_steps(
-        Segment("reference", model, masks, optimizer, batches, learning_rate, start, stop)
-    )
+    work = (model, masks, optimizer, batches, learning_rate, start, stop)
+    loop.train_steps(Segment("reference", *work, clip_norm=clip_norm))
 
 
 def checkpoints(run: LevelRun) -> Iterator[Checkpoint]:

@@ -25,6 +25,24 @@ def test_an_older_file_stays_until_the_new_one_is_whole_and_if_that_fails(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_appears_with_all_that_is_in_it_or_not_at_all(tmp_path):
+    def write(place):
+        place.mkdir()
+        (place / "one").write_text("1")
+        assert not (tmp_path / "folder").exists()
+
+    with pytest.raises(OSError, match="full"), whole(tmp_path / "folder") as place:
+        write(place)
+        raise OSError("the disk is full")
+    assert list(tmp_path.iterdir()) == []
+    with whole(tmp_path / "folder") as place:
+        write(place)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["one"]
+    with pytest.raises(OSError, match="folder"), whole(tmp_path / "folder") as place:
+        place.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"], "another was faster"
+
+
 def test_a_figure_that_cannot_be_drawn_again_leaves_the_one_that_is_there(tmp_path, monkeypatch):
     figure = Figure()
     figure.add_subplot().plot([1, 2])

@@ -98,7 +98,7 @@ def test_a_users_network_is_built_by_reference():
 def test_an_unknown_network_lists_the_known_ones():
     assert list(MODELS) == [
         *("cifar_quick", "conv2", "conv4", "conv6", "lenet5", "lenet_300_100"),
-        *("resnet20", "resnet56", "vgg16_bn", "wide_resnet"),
+        *("resnet20", "resnet56", "tiny_yolo_v2", "vgg16_bn", "wide_resnet", "yolo_v2"),
     ]
     with pytest.raises(ConfigError, match="model is 'lenet'; allowed: cifar_quick, conv2, conv4"):
         build("lenet")

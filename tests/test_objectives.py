@@ -51,13 +51,10 @@ def test_a_network_without_a_logit_per_class_is_refused(shape):
 @pytest.mark.parametrize(
     ("mode", "first_of_levels"), [("weights", [0, 0, 0]), ("none", [0, 20, 40])]
 )
-def test_an_objective_of_ones_own_trains_and_knows_how_often_it_was_trained(
-    monkeypatch, mode, first_of_levels
-):
+def test_an_objective_of_ones_own_trains_and_knows_how_often_it_was_trained(mode, first_of_levels):
     objective = Regression()
-    monkeypatch.setattr(Examples, "objective", objective)
     images = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
-    examples = Examples(images, (images.sum(1) > 2).long())
+    examples = Examples(images, (images.sum(1) > 2).long(), objective)
     data = Splits(examples, examples, examples, 2)
     model = nn.Sequential(OrderedDict(fc1=nn.Linear(4, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 1)))
     levels = list(

@@ -14,6 +14,8 @@ import yaml
 from lottery import Dataset, Examples, PruneConfig, TrainConfig
 from lottery.analysis.report import write
 from lottery.data import DATASETS
+from lottery.data.boxes import Scenes
+from lottery.detection import Detection
 from lottery.study import StudyConfig, run_study
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +34,24 @@ def small_mnist(data_dir: object) -> Dataset:
         return Examples(pixels, torch.arange(n) % 10)
 
     return Dataset("mnist", examples(5600), examples(100), classes=10)
+
+
+def small_scenes(
+    data_dir: object,
+    folder: str = "",
+    size: int = 160,
+    classes: str = "ten",
+    train: int = 0,
+    val: int = 0,
+    test: int = 0,
+    drop_broken: bool = False,
+) -> Dataset:
+    """20 dark pictures a part with one box, of three classes in a folder of one's own, or ten."""
+    names = ("red", "white", "platelets") if folder else tuple("0123456789")
+    objective = Detection(names, torch.rand(5, 2))
+    pictures = torch.zeros(20, size, size, 3, dtype=torch.uint8)
+    scenes = Scenes(pictures, torch.tensor([[[0, 0.1, 0.1, 0.5, 0.5, 0]]] * 20), objective)
+    return Dataset("scenes", scenes, scenes, classes=len(names), val=scenes)
 
 
 @pytest.fixture
@@ -118,6 +138,9 @@ def test_readme_command_is_one_that_can_be_typed(
     """Studies are planned, without measuring; of other programs the arguments are parsed."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr("lottery.study.plan._seconds_of_level", lambda *_: 1.0)
+    monkeypatch.setattr("lottery.study.detector_program.problems", lambda *_: [])
+    for name in ("digit_scenes", "voc"):
+        monkeypatch.setitem(DATASETS._functions, name, small_scenes)
     asked: list[str] = []
     monkeypatch.setattr(
         "lottery.analysis.command_line.for_each_study",

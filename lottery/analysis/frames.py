@@ -11,84 +11,23 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from lottery.analysis.columns import (
+    CURVES,
+    DETECTIONS,
+    DETECTORS,
+    DIAGNOSTICS,
+    KEPT_OUTPUTS,
+    LAYERS,
+    LEVELS,
+    PRECISION_RECALL,
+    SIZES,
+    TEXT,
+)
 from lottery.errors import StoreError
 
+_OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
 SHIPPED = Path(__file__).parents[2] / "experiments" / "configs"
 """Folder of the shipped studies' files."""
-
-TEXT, COUNT, FRACTION, MAYBE_COUNT, ANY = "str", "int64", "float64", "Int64", "object"
-
-_CELL = {
-    "study": TEXT,
-    "cell": TEXT,
-    "variant": TEXT,
-    "init": TEXT,
-    "seed": COUNT,
-    "branch": TEXT,
-    "draw": COUNT,
-}
-
-LEVELS = {
-    "study": TEXT,
-    "cell": TEXT,
-    "model": TEXT,
-    "variant": TEXT,
-    "init": TEXT,
-    "seed": COUNT,
-    "branch": TEXT,
-    "draw": COUNT,
-    "level": COUNT,
-    "weights_remaining": FRACTION,
-    "test_accuracy": FRACTION,
-    "val_accuracy": FRACTION,
-    "train_accuracy": FRACTION,
-    "test_loss": FRACTION,
-    "val_loss": FRACTION,
-    "train_loss": FRACTION,
-    "early_stop_step": MAYBE_COUNT,
-    "test_accuracy_at_early_stop": FRACTION,
-    "val_accuracy_at_early_stop": FRACTION,
-    "steps": COUNT,
-    "seconds": FRACTION,
-    "engine": TEXT,
-    "device": TEXT,
-}
-SIZES = {"parameters": MAYBE_COUNT, "macs": MAYBE_COUNT}
-"""Further columns of levels.csv in studies that prune whole filters."""
-CURVES = _CELL | {
-    "level": COUNT,
-    "step": COUNT,
-    "total_step": COUNT,
-    "weights_remaining": FRACTION,
-    "train_loss": FRACTION,
-    "train_accuracy": FRACTION,
-    "val_loss": FRACTION,
-    "val_accuracy": FRACTION,
-    "test_loss": FRACTION,
-    "test_accuracy": FRACTION,
-}
-LAYERS = _CELL | {
-    "level": COUNT,
-    "layer": TEXT,
-    "kind": TEXT,
-    "weights": COUNT,
-    "remaining": COUNT,
-    "span": FRACTION,
-    "initial_histogram": ANY,
-    "final_histogram": ANY,
-    "kept_inputs": ANY,
-    "outputs": COUNT,
-}
-KEPT_OUTPUTS = {"kept_outputs": COUNT}
-"""A further column of layers.parquet, which older tables lack."""
-
-DIAGNOSTICS = _CELL | {
-    "level": COUNT,
-    "weights_remaining": FRACTION,
-    "layer": TEXT,
-    "quantity": TEXT,
-    "value": FRACTION,
-}
 
 
 def levels(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
@@ -114,6 +53,35 @@ def diagnostics(study: str | Path, results: str | Path = "results") -> pd.DataFr
 def has_diagnostics(study: str | Path, results: str | Path = "results") -> bool:
     """Whether a study has a table of diagnostics, which is recorded only if asked for."""
     return _place(study, results, "diagnostics.parquet").is_file()
+
+
+def detectors(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`detectors.csv`: average precision (a fraction) of each level on test pictures, by class.
+
+    The rows of class "all", the mean over classes, say what the physically smaller network costs.
+    """
+    return _read(study, results, "detectors.csv", DETECTORS)
+
+
+def precision_recall(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`precision_recall.parquet`: best precision at a recall or higher, unpruned and furthest."""
+    return _read(study, results, "precision_recall.parquet", PRECISION_RECALL)
+
+
+def detections(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
+    """`detections.parquet`: boxes found in a few pictures; those of variant "truth" are there."""
+    return _read(study, results, "detections.parquet", DETECTIONS)
+
+
+def pictures(study: str | Path, results: str | Path = "results") -> dict[int, Path]:
+    """Files of the pictures that `detections` is about, by number."""
+    folder = _place(study, results, "detectors.csv").parent / "pictures"
+    return {int(path.stem): path for path in sorted(folder.glob("*.jpg"))}
+
+
+def has_detectors(study: str | Path, results: str | Path = "results") -> bool:
+    """Whether a study is one of detectors, whose accuracy is mean average precision."""
+    return _place(study, results, "detectors.csv").is_file()
 
 
 def variants(study: str | Path, results: str | Path = "results") -> list[str]:
@@ -215,7 +183,8 @@ def _remedy(path: Path) -> str:
     folder, results = path.parent, shlex.quote(str(path.parent.parent))
     option = "" if results == "results" else f" --results-dir {results}"
     option += " --diagnostics.record true" if path.name == "diagnostics.parquet" else ""
+    program = "run_detector" if path.name in _OF_DETECTORS else "run_grid"
     study, file = folder.name, folder / "study.yaml"
     if not is_shipped(study):  # where the folder has no file, it is still to be written
         study = shlex.quote(str(file) if file.is_file() else f"{study}.yaml")
-    return f"make it with `python experiments/run_grid.py {study}{option}`"
+    return f"make it with `python experiments/{program}.py {study}{option}`"

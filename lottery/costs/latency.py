@@ -1,15 +1,19 @@
 """How long a network takes, measured."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lottery.benchmark.timing import Timing, clocked, round_robin
+from lottery.benchmark.timing import Timing, clocked, per_call, round_robin
 from lottery.costs.mode import evaluating
 from lottery.errors import ConfigError
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,18 @@ def latency(
         found = round_robin({size: partial(measure, size) for size in batches}, passes)
     threads = torch.get_num_threads()
     return [Latency(size, seconds, kind, threads) for size, seconds in found.items()]
+
+
+def in_turns(models: Mapping[Key, nn.Module], images: Tensor, passes: int) -> dict[Key, Timing]:
+    """Seconds that each network takes for the same batch, timed in turns.
+
+    A load that comes and goes strikes all alike, so that their ratios can be trusted more than
+    those of networks that are timed one after the other. Before each pass that is timed there is
+    one that is not, as the network before has left the caches full of its own weights.
+    """
+    with contextlib.ExitStack() as stack, torch.inference_mode():
+        for model in models.values():
+            stack.enter_context(evaluating(model))
+        works = {key: partial(model, images) for key, model in models.items()}
+        kind = images.device.type
+        return round_robin({key: per_call(work, 1, kind) for key, work in works.items()}, passes)

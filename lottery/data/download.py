@@ -21,17 +21,20 @@ PATIENCE = 30.0  # seconds without a new byte after which a download is given up
 _TORCHVISION = """
 import sys
 import torchvision
-name, root = sys.argv[1:]
-getattr(torchvision.datasets, name)(root, download=True)
+name, root, *options = sys.argv[1:]
+options = dict(option.split("=") for option in options)
+getattr(torchvision.datasets, name)(root, download=True, **options)
 """
 
 
-def torchvision_download(name: str, root: Path) -> None:
-    """Let `torchvision.datasets.<name>` download into `root`; DataError with the reason if not."""
-    # A traceback ends with its error.
-    run_watched(
-        [sys.executable, "-c", _TORCHVISION, name, str(root)], root, lambda lines: lines[-1]
-    )
+def torchvision_download(name: str, root: Path, **options: str) -> None:
+    """Let `torchvision.datasets.<name>` download into `root`; DataError with the reason if not.
+
+    options: further arguments of that class, such as year="2007".
+    """
+    command = [sys.executable, "-c", _TORCHVISION, name, str(root)]
+    command += [f"{key}={value}" for key, value in options.items()]
+    run_watched(command, root, lambda lines: lines[-1])  # a traceback ends with its error
 
 
 def npm_pack(package: str, folder: Path) -> Path:

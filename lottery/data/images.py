@@ -28,19 +28,24 @@ class Examples:
     """uint8 pixels, N×H×W or N×H×W×C; or any float tensor N×..., which is used as it is."""
     labels: Tensor
     """int64 class indices, N."""
+    objective: Objective = CLASSIFICATION
+    """What a network learns from them: to tell their classes."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or train on nonsense, much later."""
         images, labels = self.images, self.labels
-        if labels.dtype != torch.int64 or labels.dim() != 1:
-            raise DataError(f"labels are {_form(labels)}; needed: one dimension of int64")
+        self._check_labels()
         if images.dtype == torch.uint8:
             if images.dim() not in (3, 4):
-                raise DataError(f"images are {_form(images)}; uint8 needs N×H×W or N×H×W×C")
+                raise DataError(f"images are {form(images)}; uint8 needs N×H×W or N×H×W×C")
         elif not images.is_floating_point():
-            raise DataError(f"images are {_form(images)}; needed: uint8 or a float type")
+            raise DataError(f"images are {form(images)}; needed: uint8 or a float type")
         if images.dim() == 0 or len(images) != len(labels):
-            raise DataError(f"images are {_form(images)} but there are {len(labels)} labels")
+            raise DataError(f"images are {form(images)} but there are {len(labels)} labels")
+
+    def _check_labels(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.dim() != 1:
+            raise DataError(f"labels are {form(self.labels)}; needed: one dimension of int64")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -61,11 +66,6 @@ class Examples:
     def device(self) -> torch.device:
         """Where the examples are."""
         return self.labels.device
-
-    @property
-    def objective(self) -> Objective:
-        """What a network learns from them: to tell their classes."""
-        return CLASSIFICATION
 
     def to(self, device: torch.device | str) -> Examples:
         """The same examples on `device`."""
@@ -199,10 +199,11 @@ def split(
     """Hold `validation` training examples out; the test examples stay as they are.
 
     A stratified split holds the training set's class proportions, rounded by largest remainder
-    (ties to the lower class) so that exactly `validation` come out; otherwise the draw is uniform.
-    Either way the draw depends on nothing but the data and `seed`. Raises ConfigError unless
-    1 <= validation < number of training examples. A data set with validation examples of its own is
-    split as it is, for every seed alike, whatever `validation` says.
+    (ties to the lower class) so that exactly `validation` come out; otherwise, and where an image
+    has boxes of any classes, the draw is uniform. Either way it depends on nothing but the data and
+    `seed`. Raises ConfigError unless 1 <= validation < number of training examples, and DataError
+    where a part can tell nothing, as images without boxes. A data set with validation examples of
+    its own is split as it is, for every seed alike, whatever `validation` says.
     """
     if dataset.val is not None:
         return Splits(dataset.train, dataset.val, dataset.test, dataset.classes)
@@ -210,7 +211,7 @@ def split(
     if not 1 <= validation < total:
         raise ConfigError("validation", validation, f"1 to {total - 1}")
     order = torch.randperm(total, generator=generator(seed, "split"))
-    if stratified:
+    if stratified and dataset.train.labels.dim() == 1:
         labels = dataset.train.labels.cpu()[order]
         quotas = _largest_remainder(labels.bincount(minlength=dataset.classes), validation)
         chosen = [order[labels == label][:quota] for label, quota in enumerate(quotas)]
@@ -220,6 +221,9 @@ def split(
     is_val = torch.zeros(total, dtype=torch.bool)
     is_val[held_out] = True
     train, val = (dataset.train.subset(part.nonzero().squeeze(1)) for part in (~is_val, is_val))
+    for part, kept in (("training", train), ("validation", val)):
+        what = f"{dataset.name}, where seed {seed} holds {validation} examples out, has {part}"
+        kept.check_classes(what, dataset.classes)
     return Splits(train, val, dataset.test, dataset.classes)
 
 
@@ -247,5 +251,6 @@ def _hashes(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def _form(tensor: Tensor) -> str:
+def form(tensor: Tensor) -> str:
+    """Type and shape, for messages."""
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

@@ -6,7 +6,6 @@ Whatever the source, the arrays must have the published shapes and SHA-256, at e
 import hashlib
 import logging
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,10 +15,10 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from lottery.data import download
+from lottery.data import cache, download
 from lottery.data.formats import Arrays
 from lottery.data.published import PUBLISHED, Published
-from lottery.errors import ConfigError, DataError
+from lottery.errors import ConfigError, DataError, in_a_line
 
 log = logging.getLogger("lottery")
 
@@ -37,20 +36,20 @@ def arrays(name: str, directory: Path) -> Arrays:
     """
     if name not in PUBLISHED:
         raise ConfigError("data", name, ", ".join(PUBLISHED))
-    cache = directory / f"{name}.safetensors"
+    file = directory / f"{name}.safetensors"
     try:
-        return _verified(name, safetensors.torch.load(cache.read_bytes()))
+        return _verified(name, safetensors.torch.load(file.read_bytes()))
     except FileNotFoundError:
         trouble = "not there"
     except SafetensorError as error:
-        trouble = f"truncated or no safetensors file ({_in_a_line(error)})"
+        trouble = f"truncated or no safetensors file ({in_a_line(error)})"
     except (OSError, DataError) as error:
-        trouble = _in_a_line(error)
-    if cache.exists():
-        log.warning("%s is refused: %s. Fetching it again.", cache, trouble)
-    found = _fetch(name, directory / name, f"{cache}: {trouble}")
-    _save(found, cache)
-    log.info("%s is cached in %s", PUBLISHED[name].title, cache)
+        trouble = in_a_line(error)
+    if file.exists():
+        log.warning("%s is refused: %s. Fetching it again.", file, trouble)
+    found = _fetch(name, directory / name, f"{file}: {trouble}")
+    cache.write(file, safetensors.torch.save(found))
+    log.info("%s is cached in %s", PUBLISHED[name].title, file)
     return found
 
 
@@ -83,8 +82,8 @@ def _fetch(name: str, folder: Path, first: str) -> Arrays:
         # Files of unknown origin fail in many ways; whatever the way, the next source may answer,
         # and if none does, all the reasons are told.
         except Exception as error:
-            failures.append(f"{source}: {_in_a_line(error)}")
-            log.info("%s: %s", source, _in_a_line(error))
+            failures.append(f"{source}: {in_a_line(error)}")
+            log.info("%s: %s", source, in_a_line(error))
     raise DataError(_no_source(PUBLISHED[name], folder, failures))
 
 
@@ -122,26 +121,3 @@ def _no_source(data: Published, folder: Path, failures: list[str]) -> str:
             "and run the same command again.",
         ]
     )
-
-
-def _save(found: Arrays, cache: Path) -> None:
-    """Write all or nothing, under a name of its own until it is whole."""
-    temporary = cache.with_name(f".{cache.name}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Not save_file, which makes files that only their owner can read.
-            temporary.write_bytes(safetensors.torch.save(found))
-            os.replace(temporary, cache)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {cache}: {_in_a_line(error)}; make room or choose another folder "
-            "with --data-dir or $LOTTERY_DATA"
-        ) from error
-
-
-def _in_a_line(error: Exception, longest: int = 200) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -8,6 +8,7 @@ from lottery.models.conv import conv2, conv4, conv6
 from lottery.models.lenet import lenet5, lenet_300_100
 from lottery.models.resnet import resnet20, resnet56, wide_resnet
 from lottery.models.vgg import vgg16_bn
+from lottery.models.yolo import tiny_yolo_v2, yolo_v2
 from lottery.registry import Registry
 from lottery.seeds import derive
 
@@ -22,8 +23,10 @@ __all__ = [
     "lenet_300_100",
     "resnet20",
     "resnet56",
+    "tiny_yolo_v2",
     "vgg16_bn",
     "wide_resnet",
+    "yolo_v2",
 ]
 
 MODELS = Registry("model")
@@ -31,6 +34,7 @@ for _network in (
     *(lenet_300_100, lenet5),
     *(conv2, conv4, conv6, cifar_quick),
     *(vgg16_bn, resnet20, resnet56, wide_resnet),
+    *(yolo_v2, tiny_yolo_v2),
 ):
     MODELS.register(_network)
 

@@ -13,6 +13,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.optim import Optimizer
 
+from lottery.errors import UsageError
+
 Keep = Mapping[int, Tensor]
 """By dimension, the indices to keep: int64, in the order in which they shall be."""
 
@@ -57,6 +59,26 @@ def _hand_over(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, keep:
             else value
             for item, value in optimizer.state.pop(old).items()
         }
+
+
+@torch.no_grad()
+def replace_tensors(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a network all its parameters and buffers anew, in place, and in whatever shapes.
+
+    state: of a network like `model` that was made smaller by `lottery.shrink`. UsageError where
+    names or numbers of dimensions differ.
+    """
+    own = model.state_dict()
+    wrong = own.keys() ^ state.keys() or {n for n, t in own.items() if t.dim() != state[n].dim()}
+    if wrong:
+        raise UsageError(f"not a network like {type(model).__name__}: {', '.join(sorted(wrong))}")
+    for name, tensor in state.items():
+        prefix, _, attribute = name.rpartition(".")
+        owner = model.get_submodule(prefix)
+        parameter = attribute in owner._parameters
+        setattr(owner, attribute, nn.Parameter(tensor) if parameter else tensor)
+    for module in model.modules():
+        update_sizes(module)
 
 
 def update_sizes(module: nn.Module) -> None:

@@ -13,8 +13,9 @@ import pandas as pd
 import torch
 
 from lottery.data.images import Dataset, Splits, load, split
+from lottery.data.multiscale import resize
 from lottery.data.sources import data_dir as default_data_dir
-from lottery.errors import ConfigError, LotteryError
+from lottery.errors import ConfigError, LotteryError, in_a_line
 from lottery.init import SCHEMES, NetworkDraw, is_network_scheme
 from lottery.models import build
 from lottery.pruning.masks import Masks
@@ -267,3 +268,10 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
     except Exception as error:
         reason = f"a network from {tuple(images.shape[1:])} inputs to {classes} classes ({error})"
         raise ConfigError("model", config.model, reason) from error
+    for size in config.train.sizes or ():
+        try:
+            with torch.no_grad():
+                data.val.objective.check(model(resize(images, size)), classes)
+        except Exception as error:
+            reason = f"sides that {config.model} takes, which {size} is not ({in_a_line(error)})"
+            raise ConfigError("train.sizes", config.train.sizes, reason) from error

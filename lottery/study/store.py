@@ -7,6 +7,8 @@
         curves.parquet  a row per evaluation
         layers.parquet  a row per cell, level and prunable parameter
         diagnostics.parquet  a row per cell, level, layer and quantity, if asked for
+        detectors.csv, precision_recall.parquet, detections.parquet, pictures/
+                        what detectors do and cost (`lottery.study.detectors`)
         cells/          masks, weights and checkpoints (not committed)
         tensorboard/    events (not committed)
 
@@ -35,7 +37,16 @@ from lottery.study.config import BASE, StudyConfig
 from lottery.study.grid import GRID, Cell, once, shared_settings
 from lottery.study.grid import cells as cells_of
 from lottery.study.manifest import append_run, end_run
-from lottery.study.tables import DIAGNOSTICS, TABLES, assemble, merge, places, read_table
+from lottery.study.tables import (
+    DIAGNOSTICS,
+    OF_DETECTORS,
+    PICTURES,
+    TABLES,
+    assemble,
+    merge,
+    places,
+    read_table,
+)
 
 _ALWAYS = GRID - {"variants"}
 """Settings that every study.yaml has; the first ones were written without variants."""
@@ -92,9 +103,9 @@ class StudyStore:
         return ConfigError("results_dir", str(self.root.parent), allowed)
 
     def _clear(self) -> None:
-        for name in (*TABLES, DIAGNOSTICS, "study.yaml", "manifest.json"):
+        for name in (*TABLES, DIAGNOSTICS, *OF_DETECTORS, "study.yaml", "manifest.json"):
             (self.root / name).unlink(missing_ok=True)
-        for name in ("cells", "tensorboard"):
+        for name in ("cells", "tensorboard", PICTURES):
             shutil.rmtree(self.root / name, ignore_errors=True)
 
     def check_settings(self, config: StudyConfig) -> None:

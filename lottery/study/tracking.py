@@ -6,12 +6,19 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
+from lottery.data.images import Examples
+from lottery.detection.drawing import panel
+from lottery.detection.objective import Detection
+from lottery.models import build
 from lottery.pruning.masks import Masks
 from lottery.study.config import StudyConfig
 from lottery.study.grid import Cell
 from lottery.study.records import Row
 from lottery.tickets.level import Level, Start
 from lottery.training.level import Evaluation
+
+SHOWN = 4
+"""Validation pictures in which detections are drawn."""
 
 
 class TensorBoard:
@@ -20,11 +27,16 @@ class TensorBoard:
     The horizontal axis is the number of steps trained since the first level began.
     """
 
-    def __init__(self, folder: Path, config: StudyConfig, cell: Cell, resumed_at: int) -> None:
-        """resumed_at: steps already logged; events after them came from a run that was killed."""
+    def __init__(
+        self, folder: Path, config: StudyConfig, cell: Cell, resumed_at: int, examples: Examples
+    ) -> None:
+        """resumed_at: steps already logged; events after them came from a run that was killed.
+
+        examples: for validation, of which detectors are shown to find something in a few.
+        """
         logged_before = any(folder.glob("events.*"))
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1)
-        self._config, self._cell = config, cell
+        self._config, self._cell, self._examples = config, cell, examples
         self._done = 0
         if not logged_before:  # texts, unlike scalars, are not purged
             text = yaml.safe_dump(config.to_dict(), sort_keys=False)
@@ -43,7 +55,8 @@ class TensorBoard:
         self._writer.flush()  # before the checkpoint that counts this step as logged
 
     def level(self, level: Level, *, logged: bool = False) -> None:
-        """A finished level: histograms of kept weights and the first layer's mask as an image.
+        """A finished level: histograms of kept weights, and the first layer's mask as an image; of
+        a detector, what it finds.
 
         logged: an earlier run logged it already; only its steps are counted.
         """
@@ -58,6 +71,12 @@ class TensorBoard:
         image = mask_image(level.masks)
         if image is not None:
             self._writer.add_image("first_layer_mask", image, self._done)
+        if isinstance(self._examples.objective, Detection):
+            model = build(self._config.model)
+            model.load_state_dict(level.trained)
+            few = self._examples.subset(torch.arange(min(SHOWN, len(self._examples)))).to("cpu")
+            found = panel(model.eval(), few, self._examples.objective)
+            self._writer.add_image("detections", found, self._done)
         self._writer.flush()
 
     def close(self, levels: list[Row]) -> None:

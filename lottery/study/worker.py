@@ -199,7 +199,7 @@ def _run(task: Task, source: _Data, emit: Emit) -> Generator[Segment, Outcome, N
     unfinished = checkpoint if checkpoint and checkpoint.level not in finished else None
     trained_to = unfinished.step - unfinished.first_step if unfinished else 0
     before = sum(record["level"]["steps"] for record in finished.values())
-    board = TensorBoard(store.tensorboard(cell), config, cell, before + trained_to)
+    board = TensorBoard(store.tensorboard(cell), config, cell, before + trained_to, data.val)
 
     def watch(start: Start, evaluation: Evaluation) -> None:
         nonlocal trained_to

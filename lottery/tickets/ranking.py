@@ -159,9 +159,12 @@ def example_of(examples: Examples) -> Tensor:
 def balanced(labels: Tensor, count: int, chance: torch.Generator) -> Tensor:
     """Indices of `count` random examples, of each class as many up to one while they last.
 
-    labels: int64 class indices, on the CPU. Fewer than `count` if there are no more.
+    labels: int64 class indices, on the CPU; or boxes, of any classes. Fewer than `count` if there
+    are no more.
     """
     order = torch.randperm(len(labels), generator=chance)
+    if labels.dim() > 1:
+        return order[:count]
     turn = torch.empty_like(order)
     for label in labels.unique():
         own = order[labels[order] == label]

@@ -23,6 +23,10 @@ class Size:
 
 def size_of(model: nn.Module, graph: ChannelGraph, masks: Masks, example: Tensor) -> Size:
     """The size that removing what masks prune leaves. example: one image as a batch."""
-    small = shrink(copy.deepcopy(model), removed_units(graph, masks), graph).eval()
-    found = cost(small, example)
+    found = cost(smaller(model, graph, masks), example)
     return Size(found.parameters, found.macs)
+
+
+def smaller(model: nn.Module, graph: ChannelGraph, masks: Masks) -> nn.Module:
+    """A copy without the filters that masks prune, in eval mode."""
+    return shrink(copy.deepcopy(model), removed_units(graph, masks), graph).eval()

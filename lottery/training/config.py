@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lottery.data.augmentation import Augmentation
+from lottery.data.jitter import Jitter
 from lottery.errors import ConfigError, check_choices
 
 
@@ -61,6 +62,10 @@ class TrainConfig:
     warmup: str = "0it"
     """Length over which the learning rate first rises linearly from zero."""
 
+    clip_norm: float | None = None
+    """Longest gradient, of all parameters as one vector: a longer one is scaled down to this norm
+    (Pascanu et al. 2013). None leaves all as they are."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 computes matrix products and convolutions so (autocast): other results, and much
     faster convolutions on CPUs and GPUs with units for it."""
@@ -73,9 +78,15 @@ class TrainConfig:
     """Also evaluate where a level starts: with weights that are kept, what pruning alone does.
     Early stopping never goes back there."""
 
-    augmentation: Augmentation = "none"
+    augmentation: Literal[Augmentation, Jitter] = "none"
     """flip_shift: each time an image is seen it is mirrored or not, and moved by up to 4 pixels in
-    both directions with black behind it, at random. The same for all schemes under one seed."""
+    both directions with black behind it, at random. jitter, jitter_flip: images and their boxes
+    are cropped, stretched and recoloured, and mirrored or not, as by darknet. The same for all
+    schemes under one seed."""
+
+    sizes: list[int] | None = None
+    """Sides in pixels to which images are resized in training, one drawn every ten steps (Redmon &
+    Farhadi 2017); by default they stay as they are."""
 
     data_order: Literal["fresh", "same"] = "fresh"
     """Whether every level sees new shuffles of the data, or each level the same ones. Schemes and
@@ -93,6 +104,9 @@ class TrainConfig:
         check("momentum", self.momentum == 0 or self.optimizer == "sgd", "0 with optimizer adam")
         check("nesterov", not self.nesterov or self.momentum > 0, "false without momentum")
         check("weight_decay", self.weight_decay >= 0, "at least 0")
+        clip = self.clip_norm
+        check("clip_norm", clip is None or 0 < clip < math.inf, "a number above 0")
+        check("sizes", self.sizes is None or min(self.sizes, default=0) > 0, "sides of 1 or more")
         check("lr_gamma", 0 < self.lr_gamma <= 1, "above 0, at most 1")
         check(
             "lr_milestones",

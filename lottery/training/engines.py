@@ -48,15 +48,18 @@ def choose_engine(
     check_engine(name)
 
     def obstacle(engine: str) -> str | None:
-        if procedure and engine in ("sparse", "stacked"):
+        if engine not in ("sparse", "stacked"):
+            return None
+        if procedure:
             return "prune.during changes it while it trains"
-        classifies = examples is None or is_classification(examples.objective)
-        if not classifies and engine in ("sparse", "stacked"):
+        if examples is not None and not is_classification(examples.objective):
             return "it is not trained to tell classes"
+        if config.clip_norm is not None:
+            return "its gradients are clipped"
         if engine == "sparse":
             return sparse.obstacle(model, config.precision)
         few = None if examples is None else examples.batch(slice(0, 2))[0]
-        return stackable(model, few) if engine == "stacked" else None
+        return stackable(model, few)
 
     if name == "auto":
         on_gpu = next(model.parameters()).device.type == "cuda"

@@ -91,6 +91,7 @@ class LevelTrainer:
             seed=self.seed if self.order_seed is None else self.order_seed,
             level=level if self.config.data_order == "fresh" else 0,
             augmentation=self.config.augmentation,
+            sizes=self.config.sizes,
         )
 
     @property
@@ -224,6 +225,7 @@ class LevelRun:
             examples,
             derive(self.trainer.seed, "noise", self.level, self.step),
             self.trainer.config.precision,
+            self.trainer.config.clip_norm,
             self._steps_before,
         )
 

@@ -48,6 +48,8 @@ def train_steps(segment: Segment) -> None:
         optimizer.zero_grad()
         loss.backward()
         segment.masks.apply_to_gradients(model)
+        if segment.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), segment.clip_norm)
         optimizer.step()
 
 

@@ -37,6 +37,8 @@ class Segment:
     """Seed of dropout and its like."""
     precision: str = "float32"
     """float32, or bfloat16 for matrix products and convolutions."""
+    clip_norm: float | None = None
+    """Norm that no step's gradient exceeds."""
     steps_before: int = 0
     """Steps that the weights were trained for before the level's step 0."""
 

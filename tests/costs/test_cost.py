@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import lottery
 from lottery.costs import LayerCost, cost, latency
+from lottery.costs.latency import in_turns
 from lottery.costs.layers import printed
 from lottery.costs.memory import peak_activation_bytes
 from lottery.errors import ConfigError, UsageError
@@ -193,6 +194,26 @@ def test_latency_says_how_it_was_measured() -> None:
     for one in found:
         assert 0 < one.seconds.low <= one.seconds.median <= one.seconds.high
         assert re.search(rf"n = 4, {torch.get_num_threads()} threads", str(one))
+
+
+def test_networks_are_timed_in_turns_so_that_a_load_strikes_all_alike() -> None:
+    calls: list[str] = []
+
+    class Watch(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert not self.training
+            calls.append(self.name)
+            return x
+
+    models = {name: Watch(name) for name in ("large", "small")}
+    found = in_turns(models, torch.randn(1, 4), passes=3)
+    assert calls == 3 * ["large", "large", "small", "small"]  # one before each does not count
+    assert [taken.n for taken in found.values()] == [3, 3]
+    assert all(model.training for model in models.values())
 
 
 def test_bad_input_is_named() -> None:

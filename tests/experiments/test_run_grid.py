@@ -169,7 +169,7 @@ BAD_ARGUMENTS = {
     "--model conv6(widht=2)": "model conv6's option is 'widht'; allowed: width, classes",
     "--model conv6(width=x)": "model conv6's option width is 'x'; allowed: a number",
     "--model conv6": "model is 'conv6'; allowed: a network from (1, 4, 4) inputs to 3 classes",
-    "--data svhn": "data is 'svhn'; allowed: cifar10, mnist, or module:function",
+    "--data svhn": "data is 'svhn'; allowed: cifar10, digit_scenes, mnist, voc",
     "--data tests.tiny:net": "data is 'tests.tiny:net'; allowed: a data set that can be loaded",
     "--data tests.tiny:images(n=1)": "data tests.tiny:images's option is 'n'; allowed: side,",
     "--prune.criterion wish": "criterion is 'wish'; allowed: apoz, bn_scale, diff_sign,",

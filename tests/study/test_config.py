@@ -22,7 +22,7 @@ from tests import tiny
         ({"name": ""}, "name is ''; allowed: letters, digits"),
         ({"engine": "warp"}, "engine is 'warp'; allowed: auto, reference"),
         ({"model": "resnet"}, "model is 'resnet'; allowed: cifar_quick, conv2, conv4, conv6,"),
-        ({"data": "imagenet"}, "data is 'imagenet'; allowed: cifar10, mnist, or module:function"),
+        ({"data": "imagenet"}, "data is 'imagenet'; allowed: cifar10, digit_scenes, mnist"),
         ({"inits": ["he"]}, "init is 'he'; allowed: by_layer,"),
         ({"seeds": [0, -1]}, "seeds is [0, -1]; allowed: whole numbers from 0 on"),
         ({"inits": ["normal"]}, "init is 'normal'; allowed: normal(std=...): option std is"),

@@ -15,7 +15,7 @@ from lottery.study.run import check, choose_device, choose_workers
 from lottery.study.store import TABLES, StudyStore
 from lottery.tickets.imp import RewindConfig
 from lottery.training.engines import ENGINES
-from tests import tiny
+from tests import squares, tiny
 from tests.tiny import assert_same_tables
 from tests.tiny import run_here as run
 
@@ -561,3 +561,16 @@ def test_a_study_on_a_gpu_repeats_bit_for_bit(net, engine, tmp_path):
     assert_frame_equal(first, second)
     assert set(first["device"]) == {"cuda"}
     assert set(first["engine"]) == {engine}
+
+
+def test_a_size_that_the_network_cannot_take_is_found_before_training(tmp_path):
+    """YOLOv2 halves its images five times, and so takes sides of 64 pixels but not of 80."""
+    model = "yolo_v2(width=0.03125, classes=2, anchors=1)"
+    train = replace(squares.config().train, sizes=[64, 80])
+    with pytest.raises(ConfigError, match=r"train.sizes is \[64, 80\].*takes, which 80 is not \("):
+        tiny.run_here(squares.config(model=model, train=train), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    fitting = replace(train, duration="12it", eval_every="12it", sizes=[32, 64])
+    rewind = RewindConfig(mode="learning_rate", to="8it")
+    config = squares.config(model=model, train=fitting, rewind=rewind)
+    assert not tiny.run_here(config, tmp_path).failures

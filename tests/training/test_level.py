@@ -90,6 +90,14 @@ def test_augmented_images_are_the_same_after_an_interruption():
     assert not torch.equal(changed, whole[-1].model["0.weight"])
 
 
+def test_a_level_clips_gradients_as_its_settings_say(plain, data):
+    settings = {"duration": "7it", "eval_every": "1it", "batch_size": 8, "optimizer": "sgd"}
+    config = TrainConfig(**settings, lr=0.1, clip_norm=1e-3)
+    first, *_, last = (point.model for point in train(plain(), data, config))
+    moved = sum(float((last[name] - value).square().sum()) for name, value in first.items()) ** 0.5
+    assert 0 < moved <= 6 * 0.1 * 1e-3 * 1.01, "six steps no longer than rate × norm"
+
+
 def test_checkpoints_are_copies_that_training_does_not_reach(noisy, data, quick):
     model = initialise(noisy())
     trainer = LevelTrainer(data, quick, 0, "reference")

@@ -23,6 +23,7 @@ SETTINGS = [
     {"optimizer": "sgd", "lr": 0.1},
     {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
     {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
+    {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "clip_norm": 0.3},
 ]
 
 
@@ -37,8 +38,10 @@ def by_hand(model, settings, batches, rates):
             parameter.data.copy_(weight)
             parameter.grad = None
         F.cross_entropy(model(images.double()), labels).backward()
+        length = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
+        factor = min(1, settings.get("clip_norm", math.inf) / length)
         for index, parameter in enumerate(model.parameters()):
-            slope = parameter.grad + decay * weights[index]
+            slope = factor * parameter.grad + decay * weights[index]
             if settings["optimizer"] == "sgd":
                 first[index] = momentum * first[index] + slope
                 ahead = (
@@ -60,10 +63,23 @@ def test_training_follows_the_update_rule_with_each_steps_own_rate(settings, pla
     config, batches = TrainConfig(**settings), Batches(data.train, 8, seed=0)
     rates = [settings["lr"] * factor for factor in (0.1, 1, 1, 0.5, 0.5, 0.1, 1, 0.2)]
     optimizer = make_optimizer(model, config)
-    train_steps(model, Masks.ones(model), optimizer, batches, rates.__getitem__, 0, 8)
+    clip_norm = config.clip_norm
+    train_steps(model, Masks.ones(model), optimizer, batches, rates.__getitem__, 0, 8, clip_norm)
     expected = by_hand(reference, settings, batches, rates)
     for parameter, weight in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.detach(), weight.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_pruned_weights_do_not_count_for_how_long_a_gradient_is(plain, data):
+    model, batches = initialise(plain(), seed=1), Batches(data.train, 8, seed=0)
+    before = snapshot(model)
+    masks = Masks.ones(model)
+    masks["0.weight"][1:] = False
+    masks.apply(model)
+    optimizer = make_optimizer(model, TrainConfig(optimizer="sgd", lr=1))
+    train_steps(model, masks, optimizer, batches, lambda step: 1.0, 0, 1, 1e-3)
+    moved = [before[name] * masks.get(name, 1) - value for name, value in snapshot(model).items()]
+    assert math.sqrt(sum(float(m.square().sum()) for m in moved)) == pytest.approx(1e-3, rel=1e-3)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

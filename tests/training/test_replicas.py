@@ -140,6 +140,15 @@ def test_an_engine_that_was_asked_for_and_cannot_run_the_network_says_why(noisy,
     assert choose("auto", plain()) == "sparse", "stacks are for GPUs"
 
 
+@pytest.mark.parametrize("engine", ["sparse", "stacked"])
+def test_clipped_gradients_are_left_to_the_reference(engine, plain):
+    model, config = plain(), TrainConfig(clip_norm=1.0)
+    masks = Masks.ones(model)
+    assert choose_engine("auto", model, masks, config, labelled(IMAGES)) == "reference"
+    with pytest.raises(ConfigError, match=f"engine is '{engine}'.*gradients are clipped"):
+        choose_engine(engine, model, masks, config, labelled(IMAGES))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_stacks_what_can_be_stacked(noisy, plain):
     for make, engine in ((plain, "stacked"), (noisy, "reference")):

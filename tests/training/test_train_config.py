@@ -84,6 +84,7 @@ def test_the_rate_is_the_configured_one():
         ({"nesterov": True, "optimizer": "sgd"}, "train.nesterov is True; allowed: false without"),
         ({"augmentation": "flip"}, "train.augmentation is 'flip'; allowed: none, flip_shift"),
         ({"weight_decay": -1e-4}, "train.weight_decay is -0.0001; allowed: at least 0"),
+        ({"clip_norm": 0.0}, "train.clip_norm is 0.0; allowed: a number above 0"),
         ({"lr_gamma": 0.0}, "train.lr_gamma is 0.0"),
         ({"lr_schedule": "step"}, "train.lr_milestones is None; allowed: lengths with"),
         ({"lr_milestones": ["1ep"]}, "train.lr_milestones is .*nothing otherwise"),

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from lottery.analysis import frames
 from lottery.analysis.collapse import layer_collapses
+from lottery.analysis.detectors import before_retraining
+from lottery.analysis.figures.detectors import detections, precision_recall, shown
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights
 from lottery.analysis.figures.families import families
 from lottery.analysis.figures.filters import (
@@ -22,6 +24,7 @@ from lottery.analysis.figures.filters import (
     layer_widths,
     reduction,
     shrinking,
+    ways,
 )
 from lottery.analysis.figures.influence import influence
 from lottery.analysis.figures.layers import (
@@ -48,6 +51,7 @@ from lottery.analysis.influence import design
 from lottery.analysis.mechanism import by_layer
 from lottery.analysis.sizes import left, of_filters, only_weights
 from lottery.analysis.widths import is_axis, widths
+from lottery.analysis.wording import figure_of_detectors
 
 __all__ = [
     "accuracy_before_prunes",
@@ -58,12 +62,14 @@ __all__ = [
     "accuracy_over_steps",
     "controls_by_weights",
     "density_by_layer",
+    "detections",
     "diagnostics_by_weights",
     "early_stop_by_weights",
     "first_layer_masks",
     "influence",
     "layer_widths",
     "mechanism_scatter",
+    "precision_recall",
     "reduction",
     "render",
     "robustness_by_width",
@@ -80,6 +86,19 @@ def render(
 
     Of a study with variants these compare its variants, those that have tickets yet.
     """
+    folder = Path(plots) / Path(study).resolve().name
+    drawings = _drawings(study, results)
+    if frames.has_detectors(study, results):
+        drawings = {name: partial(_of_detectors, draw) for name, draw in drawings.items()}
+    return [path for name, draw in drawings.items() for path in save(draw(), folder / name)]
+
+
+def _of_detectors(draw: Callable[[], Figure]) -> Figure:
+    return figure_of_detectors(draw())
+
+
+def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], Figure]]:
+    """Every figure that the tables allow, by the name of its file."""
     levels = frames.levels(study, results)
     variants = frames.variants(study, results)
     layers = frames.layers(study, results)
@@ -87,7 +106,6 @@ def render(
     if frames.has_diagnostics(study, results):
         diagnostics = frames.diagnostics(study, results)
     collapses = layer_collapses(layers, diagnostics)
-    folder = Path(plots) / Path(study).resolve().name
     pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
     drawn = [variant for variant in variants if variant in pruned]
     of_whole: dict[str, Callable[[], Figure]] = {}
@@ -95,13 +113,23 @@ def render(
         layers = only_weights(layers)
         settings = design(frames.configuration(study, results), drawn)
         if settings is not None:
-            return _save({"influence": lambda: influence(levels, settings)}, folder)
-        of_whole = _of_filters(levels, layers, frames.curves(study, results), drawn)
+            return {"influence": lambda: influence(levels, settings)}
+        curves = frames.curves(study, results)
+        if frames.has_detectors(study, results):
+            config = frames.configuration(study, results)
+            kept = [name for name in drawn if not _rewinds(config, name)]
+            before = before_retraining(levels[levels["variant"].isin(kept)], curves)
+            of_whole = _of_filters(levels, layers, curves, drawn, before)
+            of_whole |= _of_pictures(study, results, levels, drawn)
+        else:
+            of_whole = _of_filters(levels, layers, curves, drawn)
     if len(variants) > 1:
         several: dict[str, Callable[[], Figure]] = {}
         if drawn and (not of_whole or levels["init"].nunique() > 1):
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
-        if drawn[:1] == variants[:1] and len(drawn) > 1:
+        # Of detectors there are criteria by ways of pruning: more lines than one can read.
+        many = frames.has_detectors(study, results)
+        if drawn[:1] == variants[:1] and len(drawn) > 1 and not many:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if of_whole:
             several |= _of_tickets(levels, drawn, frames.configuration(study, results))
@@ -110,7 +138,7 @@ def render(
                 several[f"diagnostics_by_weights_{name}"] = partial(
                     diagnostics_by_weights, own, left(levels)
                 )
-        return _save(of_whole | several | _of_schemes(levels, drawn, diagnostics), folder)
+        return of_whole | several | _of_schemes(levels, drawn, diagnostics)
     curves = frames.curves(study, results)
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
@@ -139,26 +167,51 @@ def render(
         )
     if len(tickets):
         drawings |= _of_schemes(levels, variants, diagnostics)
-    return _save(of_whole | drawings, folder)
+    return of_whole | drawings
 
 
 def _of_filters(
-    levels: pd.DataFrame, layers: pd.DataFrame, curves: pd.DataFrame, variants: Sequence[str]
+    levels: pd.DataFrame,
+    layers: pd.DataFrame,
+    curves: pd.DataFrame,
+    variants: Sequence[str],
+    before: pd.DataFrame | None = None,
 ) -> dict[str, Callable[[], Figure]]:
-    """What shows how much smaller networks become; variants: those with tickets."""
+    """What shows how much smaller networks become; variants: those with tickets.
+
+    before: levels as they are before they are trained, to be shown too.
+    """
     known = levels[levels["parameters"].notna() & (levels["level"] > 0)]
     variants = [variant for variant in variants if variant in set(known["variant"])]
     if not variants:
         return {}
     drawings: dict[str, Callable[[], Figure]] = {
-        "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants),
-        "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants),
+        "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants, before),
+        "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants, before),
     }
     if "kept_outputs" in layers:
         drawings["layer_widths"] = lambda: layer_widths(layers, variants)
     shrunk = [variant for variant in variants if variant in shrinking(curves)]
     if shrunk:
         drawings["reduction"] = lambda: reduction(curves, shrunk)
+    return drawings
+
+
+def _of_pictures(
+    study: str | Path, results: str | Path, levels: pd.DataFrame, variants: Sequence[str]
+) -> dict[str, Callable[[], Figure]]:
+    """What detectors find in pictures: curves for each way of pruning, and boxes."""
+    curves, found = (read(study, results) for read in (frames.precision_recall, frames.detections))
+    name, pictures = levels["study"].iloc[0], frames.pictures(study, results)
+    drawings: dict[str, Callable[[], Figure]] = {}
+    for way, group in ways(variants).items():
+        own = [variant for variant in group.values() if variant in set(curves["variant"])]
+        if own:
+            stem = f"precision_recall_{way}" if way else "precision_recall"
+            drawings[stem] = partial(precision_recall, curves, name, own)
+    best = [variant for variant in shown(levels, variants) if variant in set(found["variant"])]
+    if pictures and best:
+        drawings["detections"] = lambda: detections(found, levels, pictures, best)
     return drawings
 
 
@@ -169,10 +222,14 @@ def _of_tickets(
     drawings: dict[str, Callable[[], Figure]] = {}
     for variant in variants:
         own = levels[levels["variant"] == variant]
-        rewinds = frames.settings(config, variant, "rewind").get("mode") == "weights"
-        if rewinds and set(own["branch"]) - {"ticket", "dense"}:
+        if _rewinds(config, variant) and set(own["branch"]) - {"ticket", "dense"}:
             drawings[f"controls_by_weights_{variant}"] = partial(controls_by_weights, own)
     return drawings
+
+
+def _rewinds(config: dict[str, Any], variant: str) -> bool:
+    """Whether weights go back to earlier values between a variant's levels."""
+    return frames.settings(config, variant, "rewind").get("mode") == "weights"
 
 
 def _of_schemes(
@@ -195,7 +252,3 @@ def _of_schemes(
     if tickets["init"].nunique() > 1 and diagnostics is not None and len(by_layer(diagnostics)):
         drawings["mechanism"] = lambda: mechanism_scatter(tickets, diagnostics, variants, found)
     return drawings
-
-
-def _save(drawings: dict[str, Callable[[], Figure]], folder: Path) -> list[Path]:
-    return [path for name, draw in drawings.items() for path in save(draw(), folder / name)]

@@ -32,7 +32,7 @@ from lottery.analysis.figures.style import (
 from lottery.analysis.sizes import only_weights, sizes
 from lottery.analysis.statistics import summary
 
-WAYS = ("hard", "soft", "rewind")
+WAYS = ("hard", "oneshot", "soft", "softhard", "rewind")
 """Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
 _WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
 _LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
@@ -56,23 +56,35 @@ def ways(variants: Sequence[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def accuracy_by_parameters(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
-    """Test accuracy at each level's end against parameters removed, in %, a line per variant."""
-    return _accuracy_by(levels, variants, "parameters_removed")
+def accuracy_by_parameters(
+    levels: pd.DataFrame, variants: Sequence[str], before: pd.DataFrame | None = None
+) -> Figure:
+    """Test accuracy at each level's end against parameters removed, in %, a line per variant.
+
+    before: the same levels before they were trained, drawn with open markers.
+    """
+    return _accuracy_by(levels, variants, "parameters_removed", before)
 
 
-def accuracy_by_macs(levels: pd.DataFrame, variants: Sequence[str]) -> Figure:
+def accuracy_by_macs(
+    levels: pd.DataFrame, variants: Sequence[str], before: pd.DataFrame | None = None
+) -> Figure:
     """The same against multiply-accumulates removed."""
-    return _accuracy_by(levels, variants, "macs_removed")
+    return _accuracy_by(levels, variants, "macs_removed", before)
 
 
 @styled
-def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> Figure:
+def _accuracy_by(
+    levels: pd.DataFrame, variants: Sequence[str], column: str, before: pd.DataFrame | None
+) -> Figure:
     """Panels side by side of variants whose names end alike, schemes of a seed averaged first."""
     known = sizes(levels)
     keys = ("variant", "level")
     table = summary(known, by=keys)
     table["removed"] = 100 * summary(known, column, by=keys)["mean"]
+    untrained = None
+    if before is not None and len(before):
+        untrained = summary(before, by=keys).merge(table[[*keys, "removed"]], on=list(keys))
     groups = ways(variants)
     looks = line_looks(name for group in groups.values() for name in group)
     figure, axes = new_figure(
@@ -80,7 +92,9 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
         len(groups),
         (WIDTH, 3.8),
         f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column]} removed",
-        interval_text(table["n"]) + "; dashed: unpruned. What is removed is gone from the network",
+        interval_text(table["n"])
+        + "; dashed: unpruned. What is removed is gone from the network"
+        + ("" if untrained is None else ". Open: as pruned, before retraining (means)"),
         sharex=True,
         sharey=True,
     )
@@ -92,6 +106,8 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
             pruned = points[points["level"] > 0]
             if len(pruned):
                 interval_line(ax, pruned["removed"], pruned, looks[name], variant_name(name))
+            if untrained is not None and variant in set(untrained["variant"]):
+                _open_line(ax, untrained[untrained["variant"] == variant], looks[name])
         for _, row in unpruned.iterrows():
             baseline(ax, row, "unpruned (level 0)")
         ax.set_title(variant_name(way), loc="left")
@@ -101,12 +117,27 @@ def _accuracy_by(levels: pd.DataFrame, variants: Sequence[str], column: str) -> 
     low, high = float(pruned["removed"].min()), float(pruned["removed"].max())
     margin = 0.04 * (high - low) + 1
     axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
-    error_axis(axes[0, 0], table)
+    error_axis(axes[0, 0], table if untrained is None else pd.concat([table, untrained]))
     axes[0, 0].set_ylabel(ERROR_SCALE)
     for ax in axes[0]:
         mark_beyond(ax)
     add_legend(figure, axes[0])
     return figure
+
+
+def _open_line(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
+    """A faint line with open markers through means that are not the main thing."""
+    ax.plot(
+        rows["removed"],
+        100 * rows["mean"],
+        color=look.color,
+        marker=look.marker,
+        markerfacecolor="white",
+        markersize=3,
+        linestyle=":",
+        linewidth=0.7,
+        alpha=0.7,
+    )
 
 
 @styled

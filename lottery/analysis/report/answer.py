@@ -8,6 +8,7 @@ from lottery.analysis.contrasts import Contrast, against_standard, declared
 from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.report import others
 from lottery.analysis.report.contrasts import Endpoint, compared
+from lottery.analysis.report.detectors import QUESTION as OF_DETECTORS
 from lottery.analysis.report.document import listed, nested, number, p_text
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
@@ -23,7 +24,8 @@ def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources:
     """Whether schemes differ, what became of published claims, and `more` points."""
     schemes = [_schemes(study, sources), others.short(study, sources)]
     points = [*schemes, *summary(found, sources), *more]
-    return QUESTION + "\n\n" + "\n".join(f"- {point}" for point in points if point)
+    question = QUESTION if study.detectors is None else OF_DETECTORS
+    return question + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 
 def _schemes(study: Study, sources: Sources) -> str:

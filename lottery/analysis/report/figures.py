@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lottery.analysis.detectors import ALLOWED
 from lottery.analysis.figures.style import file_name, scheme_name, variant_name
 
 _CAPTIONS = {
@@ -14,6 +15,11 @@ _CAPTIONS = {
     "tooth is an action of the procedure.",
     "influence": "What the length of training E, the threshold P and the interval I do to accuracy "
     "and reduction: coefficients of the model with all products.",
+    "detections": "Objects in the same test pictures: those that are there, those that the "
+    "unpruned detector finds, and those that pruned detectors find at the furthest level within "
+    f"{100 * ALLOWED:g} points of accuracy on validation pictures.",
+    "precision_recall": "Precision against recall by class, unpruned and at the furthest level "
+    f"within {100 * ALLOWED:g} points of accuracy on validation pictures.",
     "layer_widths": "Filters and neurons in each layer, all and those kept.",
     "accuracy_by_variant": "Test accuracy at the end of each level against what is left, a "
     "panel per variant of the protocol.",
@@ -45,7 +51,7 @@ _CAPTIONS = {
 _LAYERS = ("density_by_layer", "first_layer_masks", "weight_distributions_")
 """Figures that are folded away, as they are many and answer no question of the report."""
 _DISTRIBUTIONS = "weight_distributions_"
-_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights")
+_OF_VARIANTS = ("diagnostics_by_weights", "controls_by_weights", "precision_recall")
 """Figures that a study with variants has of each."""
 
 

@@ -31,7 +31,12 @@ def limits(study: Study) -> str:
         "reach; published figures with other lengths are compared with care.",
     ]
     model = str(levels["model"].iloc[0])
-    if is_reduced(model):
+    if study.detectors is not None:
+        points.append(
+            f"The detector is `{model}` on small pictures. YOLOv2 at 416 pixels, as published, is "
+            "a matter for a GPU; the studies whose names end in `-full` run it."
+        )
+    elif is_reduced(model):
         points.append(
             f"`{model}` is a reduced network. The full one has not been run here; on a GPU, "
             f"`{COMMAND.format(network(model))}` runs it and writes the same tables and this "
@@ -149,9 +154,10 @@ def _engines(study: Study) -> str:
 def again(study: Study) -> str:
     """Commands, versions, machine and time."""
     name = study.name
+    program = "run_grid" if study.detectors is None else "run_detector"
     settings = name if is_shipped(name) else f"results/{name}/study.yaml"
     commands = [
-        f"python experiments/run_grid.py {settings} --results-dir again",
+        f"python experiments/{program}.py {settings} --results-dir again",
         f"python experiments/make_figures.py {name}",
         f"python experiments/report.py {name}",
     ]

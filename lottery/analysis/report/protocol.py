@@ -5,6 +5,7 @@ from typing import Any
 
 from lottery.analysis import frames
 from lottery.analysis.figures.style import branch_look, scheme_name
+from lottery.analysis.report.detector_protocol import detecting, stopping
 from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import PARAMETERS, only_weights
@@ -18,16 +19,14 @@ def protocol(study: Study) -> str:
         return "There is no `study.yaml` beside the tables, so the protocol is not known."
     train, prune, rewind = (config.get(group) or {} for group in ("train", "prune", "rewind"))
     seeds = sorted(set(study.levels["seed"]))
-    share = (
-        "the same share of every class" if config.get("stratified") else "without regard to class"
-    )
     rows = [
         ["Network", f"`{config['model']}`"],
         [
             "Data",
-            f"`{config['data']}`, pixels in [0, 1]; {config['validation']:,} training images held "
-            f"out for validation, {share}, drawn by the seed; test accuracy decides nothing",
+            f"`{config['data']}`, pixels in [0, 1]; {_validation(study)}; test accuracy decides "
+            "nothing",
         ],
+        *detecting(study),
         [
             "Seeds",
             f"{_ranges(seeds)} (n = {len(seeds)}); schemes under one seed share the data split "
@@ -47,6 +46,7 @@ def protocol(study: Study) -> str:
         ],
         ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
         *_in_training(prune),
+        *stopping(prune),
         ["After pruning", _rewinding(rewind)],
         ["Beside the tickets", _controls(study)],
     ]
@@ -58,6 +58,31 @@ def protocol(study: Study) -> str:
             ]
         )
     return table(["", "Setting"], rows)
+
+
+def _validation(study: Study) -> str:
+    """Whose validation images there are, by the manifest's hashes of the data set's arrays."""
+    detecting = study.detectors is not None
+    by_class = study.config.get("stratified") and not detecting  # an image's boxes are of many
+    drawn = (
+        f"{study.config['validation']:,} training images held out for validation, "
+        f"{'the same share of every class' if by_class else 'without regard to class'}, drawn by "
+        "the seed"
+    )
+    own = "validation images are those of the data set, the same for every seed"
+    known = [set(run["data_sha256"]) for run in study.runs if run.get("data_sha256")]
+    if known:
+        return own if "val_images" in known[-1] else drawn
+    return f"{own}, or, if it has none, {drawn}" if detecting else drawn
+
+
+AUGMENTED = {
+    "none": "",
+    "flip_shift": ", images mirrored and moved at random",
+    "jitter": ", images and boxes cropped, stretched and recoloured at random",
+    "jitter_flip": ", images and boxes cropped, stretched, mirrored and recoloured at random",
+}
+"""What `train.augmentation` does."""
 
 
 def _training(train: dict[str, Any], study: Study) -> str:
@@ -77,8 +102,11 @@ def _training(train: dict[str, Any], study: Study) -> str:
         text += f", {train['lr_schedule']} schedule"
     if train.get("warmup", "0it") != "0it":
         text += f", warm-up over {_length(train['warmup'])}"
-    if train.get("augmentation", "none") != "none":
-        text += ", images mirrored and moved at random"
+    if train.get("clip_norm") is not None:
+        text += f", gradients clipped to a norm of {train['clip_norm']:g}"
+    text += AUGMENTED[train.get("augmentation", "none")]
+    if train.get("sizes"):
+        text += f", images resized to {_ranges(train['sizes'])} pixels by turns"
     if train.get("precision", "float32") != "float32":
         text += f", in {train['precision']}"
     return text
@@ -130,6 +158,11 @@ RESCALED = {
 
 
 def _rewinding(rewind: dict[str, Any]) -> str:
+    if rewind["mode"] == "learning_rate":
+        return (
+            "weights are kept, the schedule of the learning rate goes back to "
+            f"{_length(rewind['to'])} after the start of level 0"
+        )
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
     step = rewind["to"]

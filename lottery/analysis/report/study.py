@@ -31,6 +31,8 @@ class Study:
     layers: pd.DataFrame
     diagnostics: pd.DataFrame | None
     """None where none were recorded."""
+    detectors: pd.DataFrame | None = None
+    """None where networks are no detectors, or were not measured."""
 
     @property
     def inits(self) -> list[str]:
@@ -86,6 +88,9 @@ def load(study: str | Path, results: str | Path = "results") -> Study:
         layers=frames.layers(study, results),
         diagnostics=frames.diagnostics(study, results)
         if frames.has_diagnostics(study, results)
+        else None,
+        detectors=frames.detectors(study, results)
+        if frames.has_detectors(study, results)
         else None,
     )
 

@@ -1,5 +1,6 @@
 """The report as a whole: its sections in order, and its two files."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from lottery.analysis.report.accuracy import accuracy, controls
 from lottery.analysis.report.answer import answer
 from lottery.analysis.report.collapse import layer_collapse
 from lottery.analysis.report.contrasts import contrasts
+from lottery.analysis.report.detectors import TITLE as DETECTOR
+from lottery.analysis.report.detectors import detector
+from lottery.analysis.report.detectors import short as saving
 from lottery.analysis.report.document import anchor
 from lottery.analysis.report.endpoints import robustness, sparse_outcomes, speed
 from lottery.analysis.report.figures import figures as captioned
@@ -31,6 +35,7 @@ from lottery.analysis.report.study import Study, load
 from lottery.analysis.report.variants import variants
 from lottery.analysis.report.verdicts import verdicts
 from lottery.analysis.report.why import explanation, short, why
+from lottery.analysis.wording import of_detectors
 from lottery.errors import StoreError
 from lottery.files import whole
 
@@ -48,7 +53,9 @@ def write(
     """
     tables = load(study, results)
     drawn = render(study, results, plots)
-    markdown = compose(tables, drawn, _others(tables.name, results), choice)
+    others = _others(tables.name, results)
+    rivals = [] if tables.detectors is None else _detectors(tables.name, results)
+    markdown = compose(tables, drawn, others, choice, rivals)
     return [
         _written(tables.folder / "report.md", markdown),
         _written(tables.folder / "report.html", page(markdown, tables.folder)),
@@ -60,16 +67,19 @@ def compose(
     drawn: list[Path],
     levels: pd.DataFrame | None = None,
     choice: Choice | None = None,
+    rivals: Iterable[Study] = (),
 ) -> str:
     """The report in Markdown; sections without data are left out.
 
     drawn: the study's figures. levels: of other studies, for claims that compare networks
     and for the rule by which a custom scheme is judged. choice: that scheme, if there is one.
+    rivals: other studies of detectors.
     """
     sources = Sources()
     found, explained = judge(study.levels, levels), explanation(study)
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
     more = (
+        *saving(study, sources),
         chosen.short(study, choice),
         custom.short(study, levels, choice, sources),
         short(explained),
@@ -91,6 +101,7 @@ def compose(
         custom.TITLE: custom.acceptance(study, levels, choice, sources),
         "Scale, shape or place": scale(study, sources),
         "Travel of weights": travel(study, sources),
+        DETECTOR: detector(study, rivals, sources),
         TITLE: filters(study, sources),
         "Influence of the settings": settings(study),
         "Layer collapse": layer_collapse(study, sources),
@@ -102,6 +113,8 @@ def compose(
     }
     sections["Where every number comes from"] = _appendix(sources)
     sections = {title: text for title, text in sections.items() if text}
+    if study.detectors is not None:
+        sections = {of_detectors(title): of_detectors(text) for title, text in sections.items()}
     contents = "\n".join(f"- [{title}](#{anchor(title)})" for title in sections)
     parts = [f"# {study.name}: a report", contents]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
@@ -116,6 +129,16 @@ def _others(study: str, results: str | Path) -> pd.DataFrame | None:
             with suppress(StoreError):
                 found.append(frames.levels(name, results))
     return pd.concat(found, ignore_index=True) if found else None
+
+
+def _detectors(study: str, results: str | Path) -> list[Study]:
+    """All other studies of detectors that can be read."""
+    found = []
+    for name in frames.studies(results):
+        if name != study and frames.has_detectors(name, results):
+            with suppress(StoreError):
+                found.append(load(name, results))
+    return found
 
 
 def _appendix(sources: Sources) -> str:

@@ -1,0 +1,105 @@
+"""The table of a report on detectors: each variant at its furthest level at the allowed loss."""
+
+from lottery.analysis.frames import settings
+from lottery.analysis.paired import difference, holm
+from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
+from lottery.analysis.report.filters import CHANCE, references
+from lottery.analysis.report.saved import POINTS, Saved, disturbed, text
+from lottery.analysis.report.sources import Source, Sources
+from lottery.analysis.report.study import Study
+
+SHARES = ("parameters_removed", "bytes_removed", "macs_removed")
+
+
+def variants(own: Saved, sources: Sources) -> str:
+    """A row per variant: what is saved at the furthest level, and what it cost."""
+    tests = less_random(own)
+    rows = []
+    for variant in own.variants:
+        cells = own.table[own.table["variant"] == variant]
+        levels = sorted({int(level) for level in cells["level"]})
+        row = [variant, "–".join(str(level) for level in dict.fromkeys((levels[0], levels[-1])))]
+        for column in SHARES:
+            source = own.source(variant, column)
+            row.append(sources.link(source, plus_minus(source.interval(), 100, 1)))
+        row += [
+            text(own.source(variant, column), column, sources)
+            for column in ("fewer_macs", "speed_up")
+        ]
+        row.append(own.trained(variant, [variant], sources))
+        before = own.source(variant, "ap_before")
+        known = plus_minus(before.interval(), 100, 1)
+        row.append(sources.link(before, known) if before.values else ABSENT)
+        change = own.source(variant, "ap_change")
+        row.append(sources.link(change, plus_minus(change.interval(), 100, 1, sign=True)))
+        if variant in tests:
+            _, source, p = tests[variant]
+            less = plus_minus(source.interval(), 100, 1, sign=True)
+            row.append(f"{sources.link(source, less)} (p {p_value(p)})")
+        else:
+            row.append(ABSENT)
+        row.append(f"{int(cells['censored'].sum())} of {len(cells)}")
+        rows.append([*row, str(cells["seed"].nunique())])
+    header = [
+        *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
+        *("Fewer MACs", "Faster", "Steps", "AP as pruned (%)", "AP change (pp)"),
+        *("Parameters less random's (pp)", "Never fell", "n"),
+    ]
+    return (
+        f"Each ticket at its last level before mean AP on validation pictures falls by more than "
+        f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
+        "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
+        "them less the unpruned, *AP as pruned* that of the network that the level's training "
+        f"began with, where filters had been removed.{_without_before(own)} Sizes are those of the "
+        "physically smaller network: *bytes* on disk, *faster* by the median latency of one "
+        "picture, taken in turns with the unpruned network's; *steps* are those of training since "
+        f"the unpruned network.{disturbed(own.table)} Mean ± half of the 95 % t-interval over "
+        "seeds, schemes of a seed averaged first; ratios are geometric, with their interval. *Less "
+        "random's*: paired by scheme and seed, Holm's p over the column. *Never fell*: "
+        "tickets that lost no more at any level that was trained.\n\n"
+        + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+    )
+
+
+def _without_before(own: Saved) -> str:
+    """Which variants have no AP between pruning and training, and why."""
+    detectors = own.study.detectors
+    assert detectors is not None
+    known = set(detectors.loc[detectors["ap_before"].notna(), "variant"])
+    found: dict[str, list[str]] = {}
+    for variant in own.variants:
+        during, rewind, train = (
+            settings(own.study.config, variant, group) for group in ("prune", "rewind", "train")
+        )
+        if variant in known:
+            continue
+        if during.get("during", "none") != "none":
+            reason = (
+                "filters are zeroed, drawn together or shrunk while a level trains, and removed at "
+                "its end with no training behind it"
+            )
+        elif rewind.get("mode") == "weights":
+            reason = "weights go back before a level is trained"
+        elif not train.get("eval_start"):
+            reason = "networks were not evaluated where a level starts (`train.eval_start`)"
+        else:
+            reason = "no pruned level was trained"
+        found.setdefault(reason, []).append(f"`{variant}`")
+    return "".join(f" {listed(names)}: none, as {reason}." for reason, names in found.items())
+
+
+def less_random(own: Saved) -> dict[str, tuple[str, Source, float]]:
+    """By variant its reference of random filters, the parameters removed less its, Holm's p."""
+    of = {
+        variant: reference
+        for variant, reference in references(own.study, own.variants).items()
+        if criterion(own.study, reference) == CHANCE
+    }
+    found = {v: own.less(v, reference, "parameters_removed") for v, reference in of.items()}
+    p = holm([difference(value for _, value in source.values).t_p for source in found.values()])
+    return {v: (of[v], found[v], float(q)) for v, q in zip(found, p, strict=True)}
+
+
+def criterion(study: Study, variant: str) -> str:
+    """What a variant ranks filters by."""
+    return str(settings(study.config, variant, "prune").get("criterion", ""))

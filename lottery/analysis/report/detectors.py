@@ -1,0 +1,206 @@
+"""Studies of detectors: which criteria suit, what they save, and how far pruning goes."""
+
+from collections.abc import Iterable
+
+from lottery.analysis.detectors import networks
+from lottery.analysis.figures.filters import ways
+from lottery.analysis.figures.style import seeds_text
+from lottery.analysis.paired import difference, holm
+from lottery.analysis.report.constrained import constrained
+from lottery.analysis.report.detector_table import criterion, less_random, variants
+from lottery.analysis.report.document import listed, plus_minus, table
+from lottery.analysis.report.filters import CHANCE
+from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
+from lottery.analysis.report.sources import Sources, of_rows, rows_of
+from lottery.analysis.report.study import Study
+
+QUESTION = (
+    "**Which filter criteria suit a convolutional object detector, which save memory and which "
+    "operations, and how far can one go before mean AP falls?**"
+)
+UNEQUAL = "Steps are those since the unpruned network; ways that had more are favoured."
+_SAVED = {
+    "parameters_removed": "parameters",
+    "bytes_removed": "bytes",
+    "macs_removed": "MACs",
+    "latency_removed": "latency",
+}
+
+
+def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
+    """Answers to the research questions, and the table of variants that they are read from.
+
+    rivals: other studies of detectors, among which one of fewer or more classes may be.
+    """
+    own = saved(study)
+    if own is None:
+        return ""
+    return "\n\n".join(
+        (_unpruned(own, sources), _answers(own, rivals, sources), variants(own, sources))
+    )
+
+
+def short(study: Study, sources: Sources) -> list[str]:
+    """What saves most, in a few sentences."""
+    own = saved(study)
+    if own is None:
+        return []
+    return [f"Within {POINTS} of mean AP: {_memory(own, sources)} {_operations(own, sources)}"]
+
+
+def _unpruned(own: Saved, sources: Sources) -> str:
+    assert own.study.detectors is not None
+    known = networks(own.study.levels, own.study.detectors)
+    start = known[known["level"] == 0].drop_duplicates(["init", "seed"])
+
+    def value(column: str, scale: float, digits: int = 2) -> str:
+        rows = rows_of(start, column)
+        where = "class = all, level = 0, of the first variant that has the scheme and seed"
+        source = of_rows(f"{TITLE}: unpruned, {column}", column, where, rows, TABLE)
+        return sources.link(source, plus_minus(source.interval(), scale, digits))
+
+    whole = own.study.detectors.query("`class` == 'all' and level == 0")
+    pictures, boxes = (int(whole[name].max()) for name in ("pictures", "boxes"))
+    return (
+        f"Unpruned, on {pictures:,} test pictures with {boxes:,} boxes: mean AP at an IoU of 0.5 "
+        f"{value('ap_area', 100)} % by the area rule and {value('ap_11', 100)} % by the 11 points "
+        f"of VOC 2007; {value('parameters', 1e-6, 3)} million parameters, "
+        f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
+        f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
+        f"{disturbed(start)} Mean ± half of the 95 % t-interval over "
+        f"{seeds_text([start['seed'].nunique()])}."
+    )
+
+
+def _answers(own: Saved, rivals: Iterable[Study], sources: Sources) -> str:
+    rows = [
+        ["Which filter criteria suit?", _suit(own, sources)],
+        ["Which save memory?", _memory(own, sources)],
+        ["Which save operations?", _operations(own, sources)],
+        [f"How far before mean AP falls by more than {POINTS}?", _far(own, sources)],
+        ["Does a constrained task prune further?", constrained(own, rivals, sources)],
+    ]
+    return table(["Question", "Answer"], [row for row in rows if row[1]])
+
+
+def _suit(own: Saved, sources: Sources) -> str:
+    """Criteria of each way of pruning, from the one that removes most parameters."""
+    parts = []
+    for way, group in ways(own.variants).items():
+        means = {v: own.source(v, "parameters_removed") for v in group.values()}
+        order = sorted(group.items(), key=lambda item: -means[item[1]].interval().mean)
+        texts = [
+            f"{name} {sources.link(means[v], plus_minus(means[v].interval(), 100, 1))} %"
+            for name, v in order
+        ]
+        trained = own.trained(way, sorted(group.values()), sources)
+        parts.append(f"{way or 'all'}, after {trained} steps: {', '.join(texts)}")
+    better, worse = _against_chance(own)
+    chance = ""
+    if better is not None:
+        chance = f" More than random filters removed in the same way (Holm): {better or 'none'}"
+        chance += f"; less: {worse}." if worse else "."
+    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{chance} {UNEQUAL}"
+
+
+def _against_chance(own: Saved) -> tuple[str | None, str]:
+    """Variants that remove more, and less, than random filters; None where there are none."""
+    tests = less_random(own)
+    if not tests:
+        return None, ""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for variant, (_, source, p) in tests.items():
+        if p < 0.05:
+            names[source.interval().mean > 0].append(f"`{variant}`")
+    return listed(names[True]), listed(names[False])
+
+
+def _memory(own: Saved, sources: Sources) -> str:
+    return " ".join(
+        _best(own, column, sources) for column in ("parameters_removed", "bytes_removed")
+    )
+
+
+def _operations(own: Saved, sources: Sources) -> str:
+    return " ".join(_best(own, column, sources) for column in ("macs_removed", "latency_removed"))
+
+
+def _best(own: Saved, column: str, sources: Sources) -> str:
+    """The variant that saves most, and how many others are not shown to save less."""
+    found = {variant: own.source(variant, column) for variant in own.variants}
+    best = max(found, key=lambda variant: found[variant].interval().mean)
+    most = text(found[best], column, sources)
+    what = f"Most {_SAVED[column]} saved"
+    others = [variant for variant in own.variants if variant != best]
+    if not others:
+        return f"{what}: {most}."
+    p = holm([
+        difference(value for _, value in own.less(best, other, column).values).t_p
+        for other in others
+    ])  # fmt: skip
+    alike = [f"`{other}`" for other, q in zip(others, p, strict=True) if not q < 0.05]
+    if not alike:
+        tail = "more than every other variant"
+    elif len(alike) == len(others):
+        tail = "no other variant is told apart from it at this n"
+    else:
+        less = [f"`{other}`" for other in others if f"`{other}`" not in alike]
+        tail = f"shown to save less at this n: {listed(less)}"
+    return f"{what}: `{best}`, {most} ({tail})."
+
+
+def _far(own: Saved, sources: Sources) -> str:
+    """By way of pruning, over the criteria that all ways have, random filters aside."""
+    groups = {
+        way: {name: v for name, v in group.items() if criterion(own.study, v) != CHANCE}
+        for way, group in ways(own.variants).items()
+    }
+    groups = {way: group for way, group in groups.items() if len(group) > 1}
+    common = set.intersection(*map(set, groups.values())) if groups else set()
+    parts = []
+    for way, group in groups.items():
+        chosen = sorted(group[name] for name in common or group)
+        rows = own.table[own.table["variant"].isin(chosen)]
+        texts = []
+        for column, word in (("parameters_removed", "parameters"), ("macs_removed", "MACs")):
+            source = of_rows(
+                f"{TITLE}: {way or 'all variants'}, {word} removed",
+                column,
+                where(f"one of {', '.join(chosen)}"),
+                rows_of(rows, column),
+                TABLE,
+            )
+            shown = sources.link(source, plus_minus(source.interval(), 100, 1))
+            texts.append(f"{shown} % of {word}")
+        trained = own.trained(way, chosen, sources)
+        parts.append(f"{way or 'all'}: {listed(texts)}, after {trained} steps")
+    best = max(own.variants, key=lambda v: own.source(v, "parameters_removed").interval().mean)
+    most = own.source(best, "parameters_removed")
+    answer = f"Furthest goes `{best}`: {text(most, 'parameters_removed', sources)} of parameters."
+    if parts:
+        answer += f" Mean of {len(common) or 'all'} criteria, by way: {'; '.join(parts)}."
+        answer += f" {UNEQUAL}"
+    answer += _like_for_like(own, sources)
+    censored = int(own.table["censored"].sum())
+    if censored:
+        answer += (
+            f" {censored} of {len(own.table)} tickets never fell so far: theirs is a lower bound."
+        )
+    return answer
+
+
+def _like_for_like(own: Saved, sources: Sources) -> str:
+    """Soft pruning against hard that starts from the unpruned network too, with as many rounds."""
+    of_way = ways(own.variants)
+    soft, hard = of_way.get("soft", {}), of_way.get("oneshot", {})
+    texts = []
+    for name in sorted(soft.keys() & hard.keys()):
+        source = own.less(soft[name], hard[name], "parameters_removed")
+        shown = plus_minus(source.interval(), 100, 1, sign=True)
+        texts.append(f"{name} {sources.link(source, shown)}")
+    if not texts:
+        return ""
+    return (
+        " With one round from the unpruned network each, soft less one-shot hard pruning, in "
+        f"points of parameters removed: {', '.join(texts)}."
+    )

@@ -1,0 +1,123 @@
+"""What pruned detectors save within the allowed loss, with the rows that each number comes from."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from lottery.analysis.detectors import ALLOWED, BUSY, furthest, networks, since_unpruned
+from lottery.analysis.frames import settings
+from lottery.analysis.paired import geometric_interval
+from lottery.analysis.report.document import between, listed, number, plus_minus
+from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
+from lottery.analysis.report.study import Study
+from lottery.analysis.statistics import Interval
+
+TITLE = "Detector"
+TABLE = "detectors.csv"
+POINTS = f"{100 * ALLOWED:g} points"
+RATIOS = ("speed_up", "fewer_macs")
+"""Columns of `networks` that are ratios, whose means are geometric; others are shares."""
+STEPS = (
+    "sum of `steps` of `levels.csv` from level 1 on, or that of the level alone where each level "
+    "starts from the unpruned network or from older weights"
+)
+_KEY = ["init", "seed"]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What each variant's tickets save at the last level within the allowed loss."""
+
+    study: Study
+    table: pd.DataFrame
+    """Rows of `furthest`."""
+    variants: list[str]
+
+    def source(self, variant: str, column: str) -> Source:
+        """Values of one variant; speed-ups are ratios."""
+        rows = rows_of(self.table[self.table["variant"] == variant], column)
+        what = f"{TITLE}: {variant}, {column.replace('_', ' ')}"
+        if column in RATIOS:
+            return replace(geometric(what, column, where(variant), rows), table=TABLE)
+        return of_rows(what, column, where(variant), rows, TABLE)
+
+    def less(self, variant: str, other: str, column: str) -> Source:
+        """A variant less another, paired by scheme and seed."""
+        sides = [self.table[self.table["variant"] == name] for name in (variant, other)]
+        keys = [pd.MultiIndex.from_frame(side[_KEY]) for side in sides]
+        both = keys[0].intersection(keys[1])
+        own, base = (side[key.isin(both)] for side, key in zip(sides, keys, strict=True))
+        return of_rows(
+            f"{TITLE}: {variant} less {other}, {column.replace('_', ' ')}",
+            column,
+            f"{where(variant)}, less variant = {other}",
+            (*rows_of(own, column), *rows_of(base, column, minus=True)),
+            TABLE,
+        )
+
+    def trained(self, what: str, variants: list[str], sources: Sources) -> str:
+        """How many steps such variants were trained for since the unpruned network, as a link."""
+        rows = rows_of(self.table[self.table["variant"].isin(variants)], "steps_since")
+        which = f"{where(' or '.join(variants))}; {STEPS}"
+        title = f"{TITLE}: {what}, steps since the unpruned network"
+        source = of_rows(title, "steps_since", which, rows, TABLE)
+        return sources.link(source, plus_minus(source.interval(), 1, 0))
+
+
+def saved(study: Study) -> Saved | None:
+    """Of a study of detectors whose pruned networks were measured."""
+    if study.detectors is None:
+        return None
+    anew = [variant for variant in study.variants if _starts_anew(study, variant)]
+    known = networks(since_unpruned(study.levels, anew), study.detectors)
+    if not (known["level"] > 0).any():
+        return None
+    found = furthest(known)
+    return Saved(study, found, [name for name in study.variants if name in set(found["variant"])])
+
+
+def _starts_anew(study: Study, variant: str) -> bool:
+    """Whether a level's weights are not those that the last level's training left."""
+    prune, rewind = (settings(study.config, variant, group) for group in ("prune", "rewind"))
+    one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
+    return one_shot or rewind.get("mode") == "weights"
+
+
+def where(variant: str) -> str:
+    """Which rows of detectors.csv a number comes from."""
+    return (
+        f"variant = {variant}, class = all, each cell at its last level within {POINTS} of "
+        "validation mean AP (`val_accuracy` of `levels.csv`); shares and ratios are of the row of "
+        "level 0, those of times of `unpruned_ms`"
+    )
+
+
+def ratio(interval: Interval) -> str:
+    """A ratio and its interval's ends."""
+    mean, low, high, _ = interval
+    return f"{number(mean)}×" + ("" if np.isnan(low) else f" ({between(low, high)})")
+
+
+def text(source: Source, column: str, sources: Sources) -> str:
+    """The mean with its interval as a link: a ratio, or per cent."""
+    if column in RATIOS:
+        interval = geometric_interval(value for _, value in source.values)
+        return sources.link(source, ratio(interval))
+    return sources.link(source, plus_minus(source.interval(), 100, 1)) + " %"
+
+
+def disturbed(rows: pd.DataFrame) -> str:
+    """In a sentence whose times other processes spoilt, of rows of `networks`; or nothing."""
+    busy = rows["busy_cores"]
+    counts = (busy > BUSY).groupby(rows["variant"], sort=False).agg(["sum", "size"])
+    names = [f"`{v}` ({high} of {all_})" for v, high, all_ in counts.itertuples() if high]
+    text = ""
+    if names:
+        text = (
+            f" Other processes kept more than {BUSY:g} cores busy (at most {busy.max():.1f}) while "
+            f"times were taken, which are doubtful, of {listed(names)}."
+        )
+    if busy.isna().any():
+        text += " Of some times it is not known how busy other processes kept the machine."
+    return text

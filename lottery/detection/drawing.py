@@ -1,0 +1,51 @@
+"""Pictures with boxes drawn into them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.utils import draw_bounding_boxes, make_grid
+
+from lottery.data.images import Examples
+from lottery.detection.decoding import detections
+from lottery.detection.objective import Detection
+
+SURE = 0.25
+"""Score from which on a detection is shown to people."""
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Of classes, in turn (Tol's bright scheme, which the colour-blind can tell apart)."""
+
+
+def draw(image: Tensor, found: Tensor, names: Sequence[str]) -> Tensor:
+    """A copy of a picture, uint8 (3, height, width), with boxes, their classes and scores.
+
+    found: (n, 6), rows (class, x0, y0, x1, y1, score), corners as fractions of the picture; those
+    of class -1 are padding.
+    """
+    height, width = image.shape[1:]
+    found = found[found[:, 0] >= 0].cpu()
+    if not len(found):
+        return image.clone()
+    labels = found[:, 0].long().tolist()
+    return draw_bounding_boxes(
+        image,
+        found[:, 1:5] * found.new_tensor([width, height, width, height]),
+        [f"{names[n]} {score:.2f}" for n, score in zip(labels, found[:, 5].tolist(), strict=True)],
+        [COLOURS[label % len(COLOURS)] for label in labels],
+        width=max(1, round(min(height, width) / 200)),
+    )
+
+
+@torch.no_grad()
+def panel(model: nn.Module, examples: Examples, objective: Detection) -> Tensor:
+    """What a detector, in eval mode, finds in a few pictures: uint8, (3, height, width).
+
+    Small pictures are enlarged, so that what is written in them can be read.
+    """
+    inputs, _ = examples.batch(slice(None))
+    found = detections(model(inputs), objective.anchors, SURE)
+    shown = F.interpolate(inputs, scale_factor=max(1, round(320 / min(inputs.shape[2:]))))
+    pictures = (shown * 255).round().to(torch.uint8)
+    drawn = [draw(p, rows, objective.names) for p, rows in zip(pictures, found, strict=True)]
+    return make_grid(drawn, nrow=2)

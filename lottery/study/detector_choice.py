@@ -1,0 +1,47 @@
+"""One detector of a study, to be used: the best, or any."""
+
+from pathlib import Path
+
+from lottery.data.images import load
+from lottery.detection.detector import Detector
+from lottery.errors import ConfigError, StoreError
+from lottery.study.detectors import objective_of, small_network
+from lottery.study.grid import TICKET, cells
+from lottery.study.store import StudyStore
+from lottery.study.tables import read_table
+
+
+def best(folder: Path, lose: float) -> tuple[str, int]:
+    """Cell and level of fewest multiply-accumulates among a study's tickets that are good enough.
+
+    lose: by how much the validation accuracy of a level may lie below its own level 0's, as a
+    fraction. At equal cost the more accurate is better.
+    """
+    table = read_table(folder / "levels.csv")
+    if "macs" not in table or table.empty:
+        raise StoreError(f"no detectors without filters in {folder}")
+    tickets = table[(table["branch"] == TICKET) & (table["macs"].astype(str) != "")]
+    first = tickets[tickets["level"] == 0].set_index("cell")["val_accuracy"]
+    good = tickets[tickets["val_accuracy"] >= tickets["cell"].map(first) - lose - 1e-9]
+    if good.empty:
+        raise StoreError(f"no detectors without filters in {folder}")
+    good = good.assign(macs=good["macs"].astype(float))
+    row = good.sort_values(["macs", "val_accuracy"], ascending=[True, False]).iloc[0]
+    return str(row["cell"]), int(row["level"])
+
+
+def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None) -> Detector:
+    """A ticket's detector at a level, without the filters that it lost.
+
+    data_dir: where the study's data are, which tell classes and anchors.
+    """
+    store = StudyStore(folder.parent, folder.name)
+    config = store.config()
+    tickets = {cell.name: cell for cell in cells(config) if cell.branch == TICKET}
+    if name not in tickets:
+        raise ConfigError("cell", name, f"a ticket of {folder}: {', '.join(tickets)}")
+    data = load(config.data, data_dir)
+    objective = objective_of(data, config.data)
+    model = small_network(config, store, tickets[name], level, data.test)
+    size = int(data.test.images.shape[1])
+    return Detector(model, config.variant(tickets[name].variant).model, objective, size)

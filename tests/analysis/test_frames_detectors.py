@@ -1,0 +1,47 @@
+"""Tables of a study of detectors, as they are read."""
+
+import pytest
+
+from lottery.analysis import frames
+from lottery.errors import StoreError
+from tests.analysis.detectors import CLASSES, write_detector_study
+from tests.analysis.filters import write_filter_study
+
+READERS = {
+    "detectors.csv": frames.detectors,
+    "precision_recall.parquet": frames.precision_recall,
+    "detections.parquet": frames.detections,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_detector_study(tmp_path, {"l2": {}}, lambda *_: 0.5, lambda *_: 0.8)
+
+
+def test_a_study_is_one_of_detectors_if_they_were_measured(folder, tmp_path):
+    write_filter_study(tmp_path, {"l2": {}}, lambda *_: 0.5, lambda *_: 0.8)
+    assert frames.has_detectors("detectors", tmp_path)
+    assert not frames.has_detectors("filters", tmp_path)
+
+
+def test_classes_that_look_like_numbers_are_text_and_sizes_may_be_missing(folder):
+    table = frames.detectors(folder)
+    assert set(table["class"]) == {"all", *CLASSES}
+    sizes = table.set_index("class")["bytes"]
+    assert sizes.dtype == "Int64"
+    assert sizes["all"].notna().all()
+    assert sizes["0"].isna().all()
+
+
+def test_boxes_that_are_there_belong_to_no_seed(folder):
+    table = frames.detections(folder)
+    assert table.loc[table["variant"] == "truth", "seed"].isna().all()
+    assert set(table["picture"]) == set(frames.pictures(folder)) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_table_names_the_program_that_measures_detectors(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(StoreError, match=r"`python experiments/run_detector\.py "):
+        READERS[name](folder)

@@ -1,0 +1,220 @@
+"""The programs of detectors: train and prune them, write one to a file, find objects with it."""
+
+import dataclasses
+import re
+import runpy
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from experiments import detect, export_detector
+from lottery.detection.export import load
+from tests import squares, tiny
+from tests.data.photographs import add_picture, annotation, photographs
+
+PLACE = tiny.ROOT / "experiments"
+
+FIRST = f"""\
+model: {squares.MODEL}
+data: tests.squares:squares
+inits: [kaiming_normal]
+seeds: [0, 1]
+levels: 0
+train: {{duration: 40it, batch_size: 10, lr: 3e-3}}
+prune: {{criterion: l2}}
+"""
+SECOND = (
+    FIRST.replace("levels: 0", "levels: 1\nstart: detector-first").replace(
+        "prune: {criterion: l2}", "prune: {criterion: l2, scope: global, conv_rate: 0.25}"
+    )
+    + "rewind: {mode: learning_rate, to: 30it}\n"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with two shipped studies, the second of which prunes the detectors of the first."""
+    folder = tmp_path_factory.mktemp("detectors")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "detector-first.yaml").write_text(FIRST)
+    (folder / "configs" / "detector-second.yaml").write_text(SECOND)
+    return folder
+
+
+@pytest.fixture
+def run_detector(place, capsys, monkeypatch):
+    """Run the program in this process; its exit status, output and error output."""
+    program = runpy.run_path(str(PLACE / "run_detector.py"))["PROGRAM"]
+    program = dataclasses.replace(program, configs=place / "configs")
+    monkeypatch.setattr(sys, "argv", ["experiments/run_detector.py"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr("lottery.study.program.console._width", 120)
+
+    def run(*arguments, results=place / "results"):
+        where = ["--results-dir", results, "--workers", "0"]
+        status = program.main([str(a) for a in (*arguments, *where)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def ran(run_detector, place):
+    """Results of both studies, trained by the first test that needs them."""
+    if not (place / "results" / "detector-second" / "detectors.csv").exists():
+        assert run_detector("detector-second", "--seeds", "0")[0] == 0
+    return place / "results"
+
+
+def test_the_detectors_that_are_pruned_are_trained_first(ran, run_detector):
+    """Of one seed alone, as was asked; the table has AP, sizes and times by level."""
+    levels = pd.read_csv(ran / "detector-second" / "levels.csv")
+    assert levels["level"].tolist() == [0, 1] and levels["seed"].tolist() == [0, 0]
+    assert levels["steps"].tolist() == [40, 10]
+    assert pd.read_csv(ran / "detector-first" / "levels.csv")["seed"].tolist() == [0]
+    status, printed, error = run_detector("detector-second", "--seeds", "0")
+    assert status == 0 and error.count("1 of 1 cell was finished before") == 1
+    table = pd.read_csv(ran / "detector-second" / "detectors.csv")
+    whole = table[table["class"] == "all"]
+    assert "AP (area)" in printed and "latency ms" in printed
+    for row in whole.itertuples():
+        line = [line for line in printed.splitlines() if f"{row.macs:,.0f}" in line][-1]
+        assert f"{row.parameters:,.0f}" in line and f"{row.latency_ms:.2f}" in line
+        assert f"{100 * row.ap_area:.2f}" in line and f"{100 * row.ap_11:.2f}" in line
+
+
+def test_a_plan_tells_of_both_studies(ran, run_detector, tmp_path):
+    status, printed, _ = run_detector("detector-second", "--dry-run", "--seeds", "0,1")
+    assert status == 0
+    assert "detector-second prunes these networks; see its plan once they exist" in printed
+    status, printed, _ = run_detector("detector-second", "--dry-run", "--seeds", "0")
+    assert printed.count("levels to train: 0 steps") == 1  # none is left to train first
+
+
+def test_detectors_of_any_study_can_be_pruned(ran, run_detector, tmp_path):
+    config = SECOND.replace("start: detector-first\n", "")
+    (tmp_path / "mine.yaml").write_text(config)
+    shutil.copytree(ran / "detector-first", tmp_path / "elsewhere")
+    options = ("--seeds", "0", "--detector", tmp_path / "elsewhere")
+    status, _, _ = run_detector(tmp_path / "mine.yaml", *options, results=tmp_path / "results")
+    assert status == 0
+    kept = yaml.safe_load((tmp_path / "results" / "mine" / "study.yaml").read_text())
+    assert kept["start"] == str(tmp_path / "elsewhere")
+    status, _, error = run_detector("detector-second", "--detector", "nowhere", "--name", "other")
+    assert (status, "start is 'nowhere'" in error) == (2, True)
+
+
+def test_detectors_that_cannot_be_pruned_are_not_trained_first(run_detector, tmp_path):
+    wider = squares.MODEL.replace("0.125", "0.25")
+    status, _, error = run_detector("detector-second", "--model", wider, results=tmp_path)
+    assert status == 2
+    assert "start is 'detector-first'; allowed: a study of tiny_yolo_v2(" in error
+    assert "width=0.25) on tests.squares:squares, not tiny_yolo_v2(" in error
+    assert not (tmp_path / "detector-first").exists()
+
+
+def test_results_at_a_url_are_refused_before_any_training(run_detector):
+    status, _, error = run_detector("detector-first", results="memory://detectors")
+    assert status == 2
+    assert "results_dir is 'memory://detectors'; allowed: a folder" in error
+
+
+def test_all_that_is_wrong_with_the_data_is_listed_at_once(run_detector, tmp_path):
+    folder = photographs(tmp_path / "data" / "mine")
+    options = ("--check-data", "--data-dir", tmp_path / "data", "--data", "voc(mine, size=8)")
+    status, printed, _ = run_detector("detector-first", *options)
+    assert (status, printed) == (0, "voc(mine, size=8): no problems\n")
+    add_picture(folder, "a", annotation(("cat", 5, 1, 4, 4), ("cat", 1, 1, 40, 4)))
+    (folder / "JPEGImages" / "d.png").unlink()
+    status, printed, _ = run_detector("detector-first", *options)
+    assert status == 1
+    assert printed.count("Annotations/a.xml: box") == 2
+    assert "JPEGImages/d.jpg: there is no such file" in printed
+    assert printed.endswith("voc(mine, size=8): 3 problems\n")
+    status, printed, _ = run_detector("detector-first", *options[:3], "--data", "voc(absent)")
+    assert (status, "there is no such folder" in printed) == (1, True)
+
+
+def test_help_lists_the_studies_of_detectors_alone(run_detector, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        run_detector("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "or one of: detector-first, detector-second (default: detector-digits)" in text
+    assert "--check-data" in text and "--detector STUDY" in text
+
+
+def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
+    """Of the same network and data, trained alike: one study more is all that there is to do."""
+    configs = PLACE / "configs"
+    pruning = [path for path in configs.glob("detector-*.yaml") if "start" in path.read_text()]
+    starting = [path for path in pruning if "start" in yaml.safe_load(path.read_text())]
+    assert len(starting) == 5
+    for path in starting:
+        study = yaml.safe_load(path.read_text())
+        first = yaml.safe_load((configs / f"{study['start']}.yaml").read_text())
+        assert study["train"].pop("eval_start")
+        for setting in ("model", "data", "inits", "seeds", "train"):
+            assert study[setting] == first[setting], (path.stem, setting)
+        assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+
+
+def test_studies_that_prune_detectors_have_the_same_variants_to_be_compared_by():
+    """Soft pruning follows as often in a round, however many steps this has."""
+    found = {}
+    for path in sorted((PLACE / "configs").glob("detector-*.yaml")):
+        study = yaml.safe_load(path.read_text())
+        if study.get("prune", {}).get("stop") is None:
+            continue
+        end, start = study["train"]["duration"], study["rewind"]["to"]
+        steps_of_round = int(end.removesuffix("it")) - int(start.removesuffix("it"))
+        text = yaml.safe_dump(study["variants"], sort_keys=False)
+        every = {int(steps) for steps in re.findall(r"every=(\d+)it", text)}
+        assert every == {steps_of_round // 2}, path.stem
+        found[path.stem] = re.sub(r"every=\d+it", "every half of a round", text)
+    assert len(found) == 5
+    assert len(set(found.values())) == 1, found
+
+
+def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsys):
+    out = tmp_path / "new" / "detector.safetensors"
+    options = ["--results-dir", str(ran), "--out", str(out)]
+    assert export_detector.main(["detector-second", *options, "--lose", "1"]) == 0
+    levels = pd.read_csv(ran / "detector-second" / "levels.csv")
+    assert capsys.readouterr().out == f"{out}: {levels['cell'][1]}, level 1\n"
+    parameters = sum(p.numel() for p in load(out).model.parameters())
+    assert parameters == levels["parameters"][1] < levels["parameters"][0]
+    picture = ran / "detector-second" / "pictures" / "0.jpg"
+    (tmp_path / "bad.png").write_text("no picture")
+    images = [str(picture), str(tmp_path / "bad.png")]
+    options = ["--detector", str(out), "--threshold", "0.01", "--out", str(tmp_path / "found")]
+    assert detect.main([*images, *options]) == 1
+    printed, error = capsys.readouterr()
+    assert printed.startswith(f"{tmp_path / 'found' / '0-detected.jpg'}: ")
+    assert "red" in printed or "green" in printed
+    assert error.startswith("detect.py: ") and "bad.png" in error
+    drawn = Image.open(tmp_path / "found" / "0-detected.jpg")
+    assert drawn.size == Image.open(picture).size
+    assert drawn.tobytes() != Image.open(picture).tobytes()
+
+
+def test_a_cell_and_a_level_can_be_asked_for(ran, tmp_path, capsys):
+    cell = pd.read_csv(ran / "detector-second" / "levels.csv")["cell"][0]
+    out = tmp_path / "detector.safetensors"
+    options = ["--results-dir", str(ran), "--out", str(out), "--cell", cell]
+    assert export_detector.main(["detector-second", *options]) == 2
+    assert "--cell and --level go together" in capsys.readouterr().err
+    assert export_detector.main(["detector-second", *options, "--level", "0"]) == 0
+    assert export_detector.main(["detector-second", *options, "--level", "7"]) == 2
+    assert "no masks of level 7" in capsys.readouterr().err
+    assert export_detector.main(["absent", *options[:4]]) == 2
+
+
+def test_a_file_that_is_no_detector_is_said_in_a_line(tmp_path, capsys):
+    (tmp_path / "x.safetensors").write_text("no")
+    assert detect.main(["a.jpg", "--detector", str(tmp_path / "x.safetensors")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
