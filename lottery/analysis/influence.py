@@ -1,10 +1,10 @@
 """How a factorial study's settings act on its results: a linear model with interactions.
 
 f = a0 + a1 E + a2 P + a3 I + a4 EP + a5 EI + a6 PI + a7 EPI (Idiap-RR-03-2018), by ordinary least
-squares, with E the epochs of a level, P the threshold of the shrinkage (or its ratio to the largest
-norm) and I the epochs between two. Each is coded to [−1, 1] over the study's range, without which
-products of them are all but collinear with themselves. A coefficient is then the change of f from
-the middle of a range to its end, the others being in the middle.
+squares, with E the length of a level, P the threshold of the shrinkage (or its ratio to the
+largest norm) and I the length between two shrinkages. Each is coded to [−1, 1] over the study's
+range, without which products of them are all but collinear with themselves. A coefficient is then
+the change of f from the middle of a range to its end, the others being in the middle.
 """
 
 from collections.abc import Collection, Mapping
@@ -51,7 +51,7 @@ def design(config: Mapping[str, Any], present: Collection[str]) -> pd.DataFrame 
     """E, P and I of every variant that shrinks (index), or None if they do not make a design.
 
     That is, if not all three are varied so that the model can be fitted. config: `study.yaml`.
-    present: variants that have results. Lengths are in epochs, or all in steps.
+    present: variants that have results. Lengths are all in `attrs["unit"]`, epochs or steps.
     """
     rows, units = {}, set()
     for name in config.get("variants") or {}:
@@ -64,11 +64,12 @@ def design(config: Mapping[str, Any], present: Collection[str]) -> pd.DataFrame 
             continue
         lengths = [str(train["duration"]), str(options.get("every", "2ep"))]
         units |= {length[-2:] for length in lengths}
-        epochs, interval = (float(length[:-2]) for length in lengths)
-        rows[name] = epochs, float(threshold), interval
+        length, interval = (float(text[:-2]) for text in lengths)
+        rows[name] = length, float(threshold), interval
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(FACTORS))
     if len(units) != 1 or (table.nunique() < 2).any():
         return None
+    table.attrs["unit"] = "epochs" if units == {"ep"} else "steps"
     return table if np.linalg.matrix_rank(_model(coded(table))) > len(TERMS) else None
 
 

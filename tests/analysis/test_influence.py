@@ -107,6 +107,18 @@ def test_settings_are_read_off_the_configuration_and_coded():
     np.testing.assert_allclose(coded(found).loc["run8"], [0, 0, -1], atol=1e-12)
 
 
+def test_lengths_in_steps_are_called_steps():
+    """As in the shipped factorial, whose levels end within an epoch."""
+    given = variants()
+    for settings in given.values():
+        settings["train"]["duration"] = settings["train"]["duration"].replace("ep", "it")
+        settings["prune"]["during"] = settings["prune"]["during"].replace("ep", "it")
+    found = design({"train": {"duration": "5it"}, "variants": given}, set(given))
+    assert found.attrs["unit"] == "steps"
+    given = variants()
+    assert design({"variants": given}, set(given)).attrs["unit"] == "epochs"
+
+
 def test_what_all_variants_share_may_stand_above_them():
     config = {"train": {"duration": "5ep"}, "prune": {"during": "shrinkage(ratio=0.2)"}}
     assert design(config | {"variants": {"a": {}, "b": {"train": {"lr": 0.1}}}}, {"a", "b"}) is None

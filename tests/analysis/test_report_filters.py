@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from lottery.analysis import levels
@@ -146,10 +147,23 @@ def test_published_figures_on_cifar_stand_beside_ours_without_a_verdict(tmp_path
     assert "C-SGD" not in text
 
 
+def test_the_full_network_is_run_by_a_command_that_filters_have(tmp_path):
+    """There is no shipped study `lenet5`, which the full network is called."""
+    write_filter_study(tmp_path, {"l2_hard": {}}, lambda _v, _s, level: 0.2 * level, lambda *_: 0.9)
+    path = tmp_path / "filters" / "levels.csv"
+    table = pd.read_csv(path, dtype=str)
+    table["model"] = "lenet5(width=0.5)"
+    table.to_csv(path, index=False)
+    told = section(compose(load("filters", tmp_path), []), "Limits")
+    flags = "--model lenet5 --name filters-full --device cuda"
+    assert f"run_filters.py results/filters/study.yaml {flags}`" in told
+
+
 def test_the_influence_of_settings_is_a_table(tmp_path):
     write_factorial_study(tmp_path, lambda v, *_: 0.9 + 0.01 * (int(v[3:]) % 3))
     text = section(compose(load("filters", tmp_path), []), "Influence of the settings")
     assert "P from 0.1 to 0.2" in text
-    assert "n = 18" in text
+    assert "the epochs of a level" in text and "the epochs between two" in text
+    assert "n = 18, of one seed" in text
     assert cells(text, "E")[1] == "+1.00"
     assert cells(text, "P")[3] == "+10.00"

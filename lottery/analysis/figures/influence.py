@@ -15,12 +15,14 @@ def influence(levels: pd.DataFrame, settings: pd.DataFrame) -> Figure:
     """
     table = runs(levels, settings)
     ranges = (f"{name} {settings[name].min():g} to {settings[name].max():g}" for name in FACTORS)
+    unit = settings.attrs["unit"]
     figure, axes = new_figure(
         1,
         2,
         (WIDTH, 3.2),
-        f"{levels['study'].iloc[0]}: influence of epochs E, threshold P and interval I",
-        f"Coded to [−1, 1]: {', '.join(ranges)}. 95 % HC3 intervals, n = {len(table)} runs",
+        f"{levels['study'].iloc[0]}: influence of level length E, threshold P and interval I",
+        f"Coded to [−1, 1]: {', '.join(ranges)} (E, I in {unit}). 95 % HC3 intervals, "
+        f"n = {len(table)} runs",
         sharey=True,
     )
     places = range(len(TERMS))

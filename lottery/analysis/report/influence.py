@@ -27,12 +27,15 @@ def settings(study: Study) -> str:
     ranges = "; ".join(
         f"{name} from {found[name].min():g} to {found[name].max():g}" for name in FACTORS
     )
+    unit, one = found.attrs["unit"], results["seed"].nunique() == 1
     return (
         "Least squares of f = a0 + a1 E + a2 P + a3 I + a4 EP + a5 EI + a6 PI + a7 EPI, with E the "
-        "epochs of a level, P the threshold of the shrinkage or its ratio to the largest norm, and "
-        f"I the epochs between two ({ranges}), each coded to [−1, 1]. A coefficient is what half "
-        "of a setting's range changes. Intervals hold where the noise is uneven (HC3); runs count "
-        f"as independent, n = {len(results)}. {' '.join(map(_quality, fits.items()))}\n\n"
+        f"{unit} of a level, P the threshold of the shrinkage or its ratio to the largest norm, "
+        f"and I the {unit} between two ({ranges}), each coded to [−1, 1]. A coefficient is what "
+        "half of a setting's range changes. Intervals hold where the noise is uneven (HC3); runs "
+        f"count as independent, n = {len(results)}"
+        + (", of one seed: they hold for its initial weights. " if one else ". ")
+        + f"{' '.join(map(_quality, fits.items()))}\n\n"
         + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
 

@@ -8,10 +8,11 @@ from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.frames import is_shipped
 from lottery.analysis.report.document import duration, listed, number, table
 from lottery.analysis.report.study import Study
+from lottery.analysis.sizes import of_filters
 from lottery.words import plural
 
 TICKET = "ticket"
-COMMAND = "python experiments/run_grid.py {} --device cuda"
+COMMAND = "python experiments/{}.py {} --device cuda"
 
 
 def limits(study: Study) -> str:
@@ -37,15 +38,21 @@ def limits(study: Study) -> str:
             "a matter for a GPU; the studies whose names end in `-full` run it."
         )
     elif is_reduced(model):
+        full = network(model)
+        program, asked = (
+            ("run_grid", full)
+            if is_shipped(full)
+            else (_program(study), f"{_settings(study)} --model {full} --name {study.name}-full")
+        )
         points.append(
             f"`{model}` is a reduced network. The full one has not been run here; on a GPU, "
-            f"`{COMMAND.format(network(model))}` runs it and writes the same tables and this "
+            f"`{COMMAND.format(program, asked)}` runs it and writes the same tables and this "
             "report's sections."
         )
     elif not model.startswith("conv"):
         points.append(
             "The full convolutional networks are not part of this study. On a GPU, "
-            f"`{COMMAND.format('conv6')}` runs Conv-6 and writes the same tables."
+            f"`{COMMAND.format('run_grid', 'conv6')}` runs Conv-6 and writes the same tables."
         )
     return "\n".join(f"- {point}" for point in points if point)
 
@@ -151,13 +158,23 @@ def _engines(study: Study) -> str:
     return f"Computed as {listed(parts)}.{gpu}{mixed}"
 
 
+def _program(study: Study) -> str:
+    """The program that runs the study, without `.py`."""
+    if study.detectors is not None:
+        return "run_detector"
+    return "run_filters" if of_filters(study.levels) else "run_grid"
+
+
+def _settings(study: Study) -> str:
+    """What that program is given as the study."""
+    return study.name if is_shipped(study.name) else f"results/{study.name}/study.yaml"
+
+
 def again(study: Study) -> str:
     """Commands, versions, machine and time."""
     name = study.name
-    program = "run_grid" if study.detectors is None else "run_detector"
-    settings = name if is_shipped(name) else f"results/{name}/study.yaml"
     commands = [
-        f"python experiments/{program}.py {settings} --results-dir again",
+        f"python experiments/{_program(study)}.py {_settings(study)} --results-dir again",
         f"python experiments/make_figures.py {name}",
         f"python experiments/report.py {name}",
     ]
