@@ -47,9 +47,11 @@ def shrink(
     remove: bool, shape (units,). graph: the network's own; of the smaller one, trace it again.
     optimizer: trains the smaller network from here on, in the same groups and with the state
     (momentum, Adam's moments) of what is left. Raises ConfigError, and cuts nothing, where a unit
-    is fixed or a layer would be left without filters.
+    is fixed, a layer would be left without filters, or the optimizer trains another network.
     """
     kept = _kept(graph, model, remove)
+    if optimizer is not None:
+        _check_optimizer(optimizer, model)
     for name, keep in kept.items():
         cut(model, name, keep, optimizer)
     for module in model.modules():
@@ -67,6 +69,18 @@ def _kept(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> Mapping[str,
         if bool(gone[units].any()):
             kept.setdefault(name, {})[dim] = (~gone[units]).nonzero().flatten()
     return kept
+
+
+def _check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
+    """It would train on nothing, without a word, if the network were a copy of the one it trains."""
+    own = {id(parameter) for parameter in model.parameters()}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not any(id(parameter) in own for parameter in trained):
+        raise ConfigError(
+            "optimizer",
+            "one that trains no parameter of this network",
+            "the one made for it (a copy of a network needs its own)",
+        )
 
 
 def _check(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> None:

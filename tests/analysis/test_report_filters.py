@@ -147,6 +147,16 @@ def test_published_figures_on_cifar_stand_beside_ours_without_a_verdict(tmp_path
     assert "C-SGD" not in text
 
 
+def test_the_short_answer_is_about_filters_and_names_what_is_shown_to_differ(results):
+    """And does not say that one scheme cannot tell schemes apart, or that there are no diagnostics."""
+    told = section(compose(load("filters", results), []), "Question and short answer")
+    assert told.strip().startswith("**Which filters can a network do without")
+    assert "cannot say" not in told and "Why?" not in told
+    assert "`l2_hard` at level 1 ([+3.00 ± 0.00]" in told
+    below = told.partition("below in")[2]
+    assert "`l2_soft`" in below and "random_hard" not in below
+
+
 def test_the_full_network_is_run_by_a_command_that_filters_have(tmp_path):
     """There is no shipped study `lenet5`, which the full network is called."""
     write_filter_study(tmp_path, {"l2_hard": {}}, lambda _v, _s, level: 0.2 * level, lambda *_: 0.9)

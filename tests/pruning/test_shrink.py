@@ -179,3 +179,17 @@ def test_what_cannot_be_removed_is_named_and_nothing_is_cut() -> None:
     shrink(model, nothing.index_fill(0, graph.homes["0.weight"][:1], True), graph)
     with pytest.raises(UsageError, match="trace it again"):
         shrink(model, nothing, graph)
+
+
+def test_an_optimizer_of_another_network_is_refused_and_nothing_is_cut():
+    """It would train the larger network on, and the smaller one never, without a word."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    copied = copy.deepcopy(model)
+    graph = trace(model, torch.rand(1, 4))
+    remove = torch.zeros(graph.units, dtype=torch.bool)
+    remove[graph.homes["0.weight"][:2]] = True
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(ConfigError, match="optimizer is 'one that trains no parameter"):
+        shrink(copied, remove, graph, optimizer)
+    assert copied[0].weight.shape == (6, 4)
+    assert shrink(model, remove, graph, optimizer)[0].weight.shape == (4, 4)

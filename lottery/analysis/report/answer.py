@@ -10,9 +10,12 @@ from lottery.analysis.report import others
 from lottery.analysis.report.contrasts import Endpoint, compared
 from lottery.analysis.report.detectors import QUESTION as OF_DETECTORS
 from lottery.analysis.report.document import listed, nested, number, p_text
+from lottery.analysis.report.filters import QUESTION as OF_FILTERS
+from lottery.analysis.report.filters import short as criteria
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.verdicts import summary
+from lottery.analysis.sizes import of_filters
 
 QUESTION = (
     "**How do initialisation schemes change a network's robustness to pruning, and why?** A "
@@ -23,17 +26,22 @@ QUESTION = (
 def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and `more` points."""
     schemes = [_schemes(study, sources), others.short(study, sources)]
-    points = [*schemes, *summary(found, sources), *more]
-    question = QUESTION if study.detectors is None else OF_DETECTORS
-    return question + "\n\n" + "\n".join(f"- {point}" for point in points if point)
+    points = [*schemes, criteria(study, sources), *summary(found, sources), *more]
+    return _question(study) + "\n\n" + "\n".join(f"- {point}" for point in points if point)
+
+
+def _question(study: Study) -> str:
+    if study.detectors is not None:
+        return OF_DETECTORS
+    return OF_FILTERS if of_filters(study.levels) and not declared(study.inits) else QUESTION
 
 
 def _schemes(study: Study, sources: Sources) -> str:
     """Whether the schemes differ, by each endpoint, and in each variant, in words and numbers."""
     question = "**Does initialisation change robustness here?**"
     contrasts = declared(study.inits)
-    if not contrasts and against_standard(study.inits):
-        return ""  # which `others` answers
+    if not contrasts and (against_standard(study.inits) or of_filters(study.levels)):
+        return ""  # which `others` answers, or nobody asks
     if not contrasts or "ticket" not in set(study.levels["branch"]):
         names = listed(scheme_name(init) for init in study.inits)
         return (

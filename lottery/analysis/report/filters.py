@@ -1,19 +1,25 @@
 """Studies of whole filters: how much smaller each variant makes the network, and at what cost."""
 
+from typing import NamedTuple
+
 import pandas as pd
 
 from lottery.analysis import frames
+from lottery.analysis.contrasts import SIGNIFICANT
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.accuracy import controls
-from lottery.analysis.report.document import ABSENT, p_value, plus_minus, table
+from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
 from lottery.analysis.report.published import beside
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.sizes import last_levels, of_filters, sizes
+from lottery.words import plural
 
 TITLE = "Filters"
+QUESTION = "**Which filters can a network do without, and does it matter how they go?**"
+"""Of studies of one scheme."""
 CHANCE = "random_filters"
 """Criterion with which others are compared, where the study has it."""
 _KEY = ["init", "seed", "level"]
@@ -96,18 +102,59 @@ def references(study: Study, variants: list[str]) -> dict[str, str]:
     return {v: found[v] for v in variants if found[v] != v and found[v] in variants}
 
 
+class _Test(NamedTuple):
+    """Accuracy less that of the reference at a level, and Holm's p over all of a study."""
+
+    source: Source
+    p: float
+
+
+def _tests(known: pd.DataFrame, of: dict[str, str]) -> dict[tuple[str, int], _Test]:
+    """By variant and level. of: each variant's reference."""
+    found = {
+        (name, level): source
+        for name, reference in of.items()
+        for level in sorted(set(known.loc[known["level"] > 0, "level"]))
+        if (source := _less(known[known["level"] == level], name, reference)).values
+    }
+    tests = [difference(value for _, value in source.values).t_p for source in found.values()]
+    corrected = map(float, holm(tests))
+    return {key: _Test(found[key], p) for key, p in zip(found, corrected, strict=True)}
+
+
+def short(study: Study, sources: Sources) -> str:
+    """A point for the short answer: which variants differ from their reference, and where."""
+    if not of_filters(study.levels) or study.detectors is not None:
+        return ""
+    known = sizes(study.levels)
+    of = references(study, study.variants)
+    tests = _tests(known, of)
+    if not tests:
+        return ""
+    shown: dict[bool, list[str]] = {True: [], False: []}
+    for (name, level), test in tests.items():
+        if test.p < SIGNIFICANT:
+            interval = test.source.interval()
+            text = sources.link(test.source, plus_minus(interval, 100, sign=True))
+            shown[interval.mean > 0].append(f"`{name}` at level {level} ({text} pp)")
+    told = [
+        f"{'above' if up else 'below'} in {listed(names)}" for up, names in shown.items() if names
+    ]
+    than = " or ".join(f"`{name}`" for name in dict.fromkeys(of.values()))
+    counts = seeds_text([test.source.interval().n for test in tests.values()])
+    return (
+        f"**Does it matter which filters go, and how?** Test accuracy at equal level less that of {than}, "
+        f"whichever is a variant's reference ({plural(len(tests), 'test')} over {counts}, Holm's p below "
+        f"{SIGNIFICANT:g}), is shown to lie {'; '.join(told) or 'nowhere above or below 0'}. No other "
+        "difference is shown, which does not make them equal. [All of them](#filters)."
+    )
+
+
 def _differences(study: Study, known: pd.DataFrame, variants: list[str], sources: Sources) -> str:
     """Accuracy less that of the reference at equal level, corrected over the table."""
     of = references(study, variants)
     pruned = sorted(set(known.loc[known["level"] > 0, "level"]))
-    found = {
-        (name, level): source
-        for name, reference in of.items()
-        for level in pruned
-        if (source := _less(known[known["level"] == level], name, reference)).values
-    }
-    tests = [difference(value for _, value in source.values).t_p for source in found.values()]
-    corrected = dict(zip(found, holm(tests), strict=True))
+    found = _tests(known, of)
     rows = []
     for name, reference in of.items():
         row = [name, reference]
@@ -115,14 +162,14 @@ def _differences(study: Study, known: pd.DataFrame, variants: list[str], sources
             if (name, level) not in found:
                 row.append(ABSENT)
                 continue
-            source = found[name, level]
+            source, corrected = found[name, level]
             text = plus_minus(source.interval(), 100, sign=True)
-            p = p_value(float(corrected[name, level]))
+            p = p_value(corrected)
             row.append(sources.link(source, text) + (f" (p {p})" if p != ABSENT else ""))
         rows.append(row)
     if not found:
         return ""
-    counts = [source.interval().n for source in found.values()]
+    counts = [test.source.interval().n for test in found.values()]
     header = ["Variant", "Less", *(f"Level {level} (pp)" for level in pruned)]
     return (
         "Test accuracy less that of the reference at equal level, paired by scheme and seed: "

@@ -35,6 +35,7 @@ from lottery.analysis.report.study import Study, load
 from lottery.analysis.report.variants import variants
 from lottery.analysis.report.verdicts import verdicts
 from lottery.analysis.report.why import explanation, short, why
+from lottery.analysis.sizes import of_filters
 from lottery.analysis.wording import of_detectors
 from lottery.errors import StoreError
 from lottery.files import whole
@@ -82,7 +83,7 @@ def compose(
         *saving(study, sources),
         chosen.short(study, choice),
         custom.short(study, levels, choice, sources),
-        short(explained),
+        "" if explained is None and of_filters(study.levels) else short(explained),
     )
     sections = {
         "Question and short answer": answer(study, found, more, sources),
