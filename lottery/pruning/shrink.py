@@ -72,7 +72,7 @@ def _kept(graph: ChannelGraph, model: nn.Module, remove: Tensor) -> Mapping[str,
 
 
 def _check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
-    """It would train on nothing, without a word, if the network were a copy of the one it trains."""
+    """Of a network's copy it would train nothing, without a word."""
     own = {id(parameter) for parameter in model.parameters()}
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not any(id(parameter) in own for parameter in trained):

@@ -148,12 +148,12 @@ def test_published_figures_on_cifar_stand_beside_ours_without_a_verdict(tmp_path
 
 
 def test_the_short_answer_is_about_filters_and_names_what_is_shown_to_differ(results):
-    """And does not say that one scheme cannot tell schemes apart, or that there are no diagnostics."""
+    """Not that one scheme cannot tell schemes apart, or that there are no diagnostics."""
     told = section(compose(load("filters", results), []), "Question and short answer")
     assert told.strip().startswith("**Which filters can a network do without")
     assert "cannot say" not in told and "Why?" not in told
     assert "`l2_hard` at level 1 ([+3.00 ± 0.00]" in told
-    below = told.partition("below in")[2]
+    below = told.partition("below 0 in")[2]
     assert "`l2_soft`" in below and "random_hard" not in below
 
 

@@ -137,15 +137,14 @@ def short(study: Study, sources: Sources) -> str:
             interval = test.source.interval()
             text = sources.link(test.source, plus_minus(interval, 100, sign=True))
             shown[interval.mean > 0].append(f"`{name}` at level {level} ({text} pp)")
-    told = [
-        f"{'above' if up else 'below'} in {listed(names)}" for up, names in shown.items() if names
-    ]
-    than = " or ".join(f"`{name}`" for name in dict.fromkeys(of.values()))
+    sides = {"above": shown[True], "below": shown[False]}
+    told = [f"{side} 0 in {listed(names)}" for side, names in sides.items() if names]
+    than = listed(f"`{name}`" for name in dict.fromkeys(of.values()))
     counts = seeds_text([test.source.interval().n for test in tests.values()])
     return (
-        f"**Does it matter which filters go, and how?** Test accuracy at equal level less that of {than}, "
-        f"whichever is a variant's reference ({plural(len(tests), 'test')} over {counts}, Holm's p below "
-        f"{SIGNIFICANT:g}), is shown to lie {'; '.join(told) or 'nowhere above or below 0'}. No other "
+        "**Does it matter which filters go, and how?** Test accuracy at equal level less that of a "
+        f"reference (of {than}), {plural(len(tests), 'test')} over {counts}, Holm's p below "
+        f"{SIGNIFICANT:g}: shown to lie {'; '.join(told) or 'nowhere above or below 0'}. No other "
         "difference is shown, which does not make them equal. [All of them](#filters)."
     )
 
