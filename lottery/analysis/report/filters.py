@@ -141,11 +141,13 @@ def short(study: Study, sources: Sources) -> str:
     told = [f"{side} 0 in {listed(names)}" for side, names in sides.items() if names]
     than = listed(f"`{name}`" for name in dict.fromkeys(of.values()))
     counts = seeds_text([test.source.interval().n for test in tests.values()])
+    shown_to = f"shown to lie {'; '.join(told)}. No other difference is shown,"
+    if not told:
+        shown_to = "no difference is shown,"
     return (
         "**Does it matter which filters go, and how?** Test accuracy at equal level less that of a "
         f"reference (of {than}), {plural(len(tests), 'test')} over {counts}, Holm's p below "
-        f"{SIGNIFICANT:g}: shown to lie {'; '.join(told) or 'nowhere above or below 0'}. No other "
-        "difference is shown, which does not make them equal. [All of them](#filters)."
+        f"{SIGNIFICANT:g}: {shown_to} which does not make them equal. [All of them](#filters)."
     )
 
 
