@@ -112,14 +112,16 @@ def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _is_number(function: Callable[..., Any], option: str) -> bool:
-    """Whether the option is annotated as a number, and as nothing else but None."""
+def _in_place_of_words(function: Callable[..., Any], option: str) -> str | None:
+    """What an option takes that is annotated as a number or as true or false, None apart."""
     try:
         hint = get_type_hints(function).get(option)
     except Exception:  # an annotation of one's own may name what is not there
-        return False
+        return None
     kinds = set(get_args(hint) or (hint,)) - {NoneType}
-    return bool(kinds) and kinds <= {int, float}
+    if kinds == {bool}:
+        return "true, false"
+    return "a number" if kinds and kinds <= {int, float} else None
 
 
 class Registry:
@@ -171,7 +173,7 @@ class Registry:
         return with_options
 
     def _check_options(self, spec: str, function: Callable[..., Any]) -> None:
-        """Refuse options that the function has not or lacks, and words in place of numbers."""
+        """Refuse options that the function has not or lacks, and words in place of others."""
         name, args, kwargs = parse_spec(spec, self.kind)
         leading = getattr(function, "leading", self.leading)
         signature = inspect.signature(function).parameters
@@ -195,8 +197,9 @@ class Registry:
                 allowed = f"{name}({option}=...): option {option} is missing"
                 raise ConfigError(self.kind, spec, allowed)
         for option, value in given.items():
-            if isinstance(value, str) and _is_number(function, option):
-                raise ConfigError(f"{self.kind} {name}'s option {option}", value, "a number")
+            wanted = _in_place_of_words(function, option)
+            if wanted and isinstance(value, str):
+                raise ConfigError(f"{self.kind} {name}'s option {option}", value, wanted)
 
     def _import(self, reference: str) -> Callable[..., Any]:
         module, _, attribute = reference.partition(":")

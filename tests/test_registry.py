@@ -139,6 +139,10 @@ def sized(value: float, side: int, depth: "int | None" = None, *, name: str = "x
     return side
 
 
+def switched(value: float, on: bool = False) -> bool:
+    return on
+
+
 def odd(value: float, side: "NoSuchType", *more: int) -> int:  # noqa: F821
     return side
 
@@ -152,6 +156,8 @@ def odd(value: float, side: "NoSuchType", *more: int) -> int:  # noqa: F821
         ("sized(a)", "shape sized's option side is 'a'; allowed: a number"),
         ("sized(1, depth='3')", "shape sized's option depth is '3'; allowed: a number"),
         ("scaled(factor=1ep)", "shape scaled's option factor is '1ep'; allowed: a number"),
+        ("switched(on=maybe)", "shape switched's option on is 'maybe'; allowed: true, false"),
+        ("switched(no)", "shape switched's option on is 'no'; allowed: true, false"),
         (
             "scaled(1, a, 3)",
             "shape is 'scaled(1, a, 3)'; allowed: scaled with each option once, of",
@@ -162,13 +168,17 @@ def odd(value: float, side: "NoSuchType", *more: int) -> int:  # noqa: F821
 )
 def test_options_that_a_function_cannot_take_are_named(shapes, spec, message):
     shapes.register(sized)
+    shapes.register(switched)
     with pytest.raises(ConfigError) as error:
         shapes.resolve(spec)
     assert message in str(error.value)
 
 
-def test_annotations_refuse_no_more_than_words_in_place_of_numbers(shapes):
+def test_annotations_refuse_no_more_than_words_in_place_of_others(shapes):
     shapes.register(sized)
+    shapes.register(switched)
+    for spec, on in (("switched(on=true)", True), ("switched(False)", False)):
+        assert shapes.resolve(spec)(2) is on
     for spec in ("sized(1.5)", "sized(1, None)", "sized(1, depth=None, name=3)"):
         assert shapes.resolve(spec)(2)
     assert shapes.resolve(f"{__name__}:odd(a, 1, 2)")(2) == "a"

@@ -4,7 +4,6 @@ small = lottery.shrink(copy.deepcopy(model), remove, graph)
 print(lottery.cost(model, images), lottery.cost(small, images))
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import safetensors.torch
@@ -14,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lottery.costs.layers import LayerCost, layer_costs, printed
 from lottery.costs.memory import peak_activation_bytes
-from lottery.costs.mode import evaluating
-from lottery.errors import ConfigError, UsageError
+from lottery.costs.mode import check_batch, evaluating
+from lottery.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -34,17 +33,6 @@ class Cost:
     layers: tuple[LayerCost, ...]
     """Convolution and linear layers in order of use."""
 
-    def macs_keeping(self, shares: Mapping[str, float]) -> float:
-        """Multiply-accumulates of the layers if each did a share of its own, by layer name.
-
-        The accounting of papers by widths: the share is that of kept inputs times that of kept
-        outputs. Layers that are not named count in full.
-        """
-        names = {layer.name for layer in self.layers}
-        if unknown := [name for name in shares if name not in names]:
-            raise ConfigError("shares", ", ".join(unknown), f"layers: {', '.join(sorted(names))}")
-        return sum(layer.macs * shares.get(layer.name, 1.0) for layer in self.layers)
-
     def __str__(self) -> str:
         return (
             f"{printed(self.layers)}\n"
@@ -59,8 +47,7 @@ def cost(model: nn.Module, images: Tensor) -> Cost:
     images: a batch (batch, ...) on the model's device. All of them measure the fraction of
     activations that are not zero, the first everything else.
     """
-    if images.dim() < 2 or not len(images):
-        raise ConfigError("images", tuple(images.shape), "a batch of at least one image")
+    check_batch(images)
     counter = FlopCounterMode(display=False)
     try:
         with evaluating(model):

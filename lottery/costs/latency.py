@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.benchmark.timing import Timing, clocked, per_call, round_robin
-from lottery.costs.mode import evaluating
+from lottery.costs.mode import check_batch, evaluating
 from lottery.errors import ConfigError
 
 Key = TypeVar("Key")
@@ -47,8 +47,9 @@ def latency(
     networks, use one machine that does nothing else, and the same number of threads
     (`torch.set_num_threads`).
     """
-    if not len(images) or any(size < 1 for size in batch_sizes) or passes < 1:
-        asked = f"{len(images)} images, batches of {list(batch_sizes)}, {passes} passes"
+    check_batch(images)
+    if any(size < 1 for size in batch_sizes) or passes < 1:
+        asked = f"batches of {list(batch_sizes)}, {passes} passes"
         raise ConfigError("latency", asked, "at least one of each")
     kind = images.device.type
     batches = {size: images[torch.arange(size) % len(images)] for size in batch_sizes}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lottery.errors import ConfigError, check_choices
@@ -60,6 +60,10 @@ class PruneConfig:
 
     multiple_of: int = 1
     """Round the filters that a layer keeps to a multiple of this, such as 8 for fast kernels."""
+
+    fixed: list[str] = field(default_factory=list)
+    """Layers that keep all their filters, by name (conv1): those whose filters cannot be removed,
+    as a group norm follows them, or that a method leaves whole."""
 
     during: str = "none"
     """What changes the network while a level trains: soft, shrinkage, centripetal, slimming, with

@@ -9,6 +9,7 @@ their scores. A unit is counted in the first layer that writes it, its home.
 
 import copy
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -57,6 +58,11 @@ def prune_units(
     """
     if scope not in ("layer", "global"):
         raise ConfigError("scope", scope, "layer, global")
+    for setting, number in (
+        ("iterations", iterations), ("keep_at_least", keep_at_least), ("multiple_of", multiple_of)
+    ):  # fmt: skip
+        if number < 1:
+            raise ConfigError(setting, number, "at least 1")
     generator = generator or torch.Generator().manual_seed(0)
     removed = torch.zeros(graph.units, dtype=torch.bool) if removed is None else removed.cpu()
     initial = model.state_dict() if initial is None else initial
@@ -96,6 +102,11 @@ def _wanted(
         if unknown := [name for name in keep if name not in homes]:
             allowed = f"layers with filters to prune: {', '.join(homes)}"
             raise ConfigError("keep", ", ".join(unknown), allowed)
+        for name, count in keep.items():
+            most = len(homes[name])
+            if not (isinstance(count, Integral) and 0 <= count <= most):
+                allowed = f"a whole number of filters from 0 to {most}, or one fraction for all"
+                raise ConfigError(f"keep of {name}", count, allowed)
         asked = {name: keep.get(name, len(units)) for name, units in homes.items()}
     elif 0 <= keep <= 1:
         asked = {name: round(keep * len(units)) for name, units in homes.items()}
@@ -199,7 +210,7 @@ def unit_counts(
 
 def check_criterion(config: PruneConfig) -> bool:
     """Whether the criterion ranks filters; ConfigError for settings that do not go with it."""
-    filters = ranks_filters(config.criterion)
+    filters = ranks_filters(config.criterion, config.images)
     refused: dict[str, tuple[Any, str]]
     if filters:
         refused = {"allocation": ("rates", "rates, as whole filters are pruned")}
@@ -207,6 +218,7 @@ def check_criterion(config: PruneConfig) -> bool:
     else:
         allowed = "1, unless the criterion ranks whole filters"
         refused = dict.fromkeys(("keep_at_least", "multiple_of"), (1, allowed))
+        refused["fixed"] = ([], "nothing, unless the criterion ranks whole filters")
     for name, (neutral, allowed) in refused.items():
         if getattr(config, name) != neutral:
             raise ConfigError(f"prune.{name}", getattr(config, name), allowed)

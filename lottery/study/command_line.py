@@ -21,7 +21,7 @@ from jsonargparse import (
 from lottery.errors import ConfigError, UsageError
 from lottery.study.config import StudyConfig
 
-LISTS = ("--inits", "--seeds", "--controls.levels", "--train.lr_milestones")
+LISTS = ("--inits", "--seeds", "--controls.levels", "--train.lr_milestones", "--prune.fixed")
 SETTINGS = {
     f"{field}.{key}" if key else field: default
     for field, value in StudyConfig().to_dict().items()

@@ -199,6 +199,7 @@ class StudyConfig:
         if self.rewind.init is not None and any(self.controls.draws.values()):
             allowed = "nothing in a study with controls, which start from their ticket's weights"
             raise ConfigError("rewind.init", self.rewind.init, allowed)
+        _check_criterion(self.prune, self.controls)
         check_protocol(self.prune, self.rewind, self.train)
         self._check_start()
         if self.controls.retrain and self.rewind != RewindConfig():
@@ -207,7 +208,6 @@ class StudyConfig:
         check_engine(self.engine)
         MODELS.resolve(self.model)
         DATASETS.resolve(self.data)
-        _check_criterion(self.prune, self.controls)
         for spec in self.inits:
             _check_scheme("inits", spec)
         if self.rewind.init is not None:
@@ -309,14 +309,14 @@ def _check_scheme(setting: str, spec: str) -> None:
     if is_network_scheme(scheme):
         return
     layer = nn.ModuleDict({"trial": nn.utils.skip_init(nn.Linear, 4, 4)})
-    _try(setting, spec, "a scheme", lambda: NetworkDraw(layer).try_twice(spec))
+    _try(setting, spec, "a scheme with its options", lambda: NetworkDraw(layer).try_twice(spec))
 
 
 def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:
     """Try the criterion on a small network, as at the levels; untrained it must tell some apart."""
 
     def check() -> None:
-        scores = trial(prune.criterion, trained=prune.at == "trained")
+        scores = trial(prune.criterion, prune.at == "trained", prune.images)
         if bool(scores.isnan().any()):
             allowed = f"one whose scores are numbers, not NaN, as for {TRIAL} with random weights"
             raise ConfigError("prune.criterion", prune.criterion, allowed)
@@ -327,7 +327,8 @@ def _check_criterion(prune: PruneConfig, controls: ControlsConfig) -> None:
             allowed = "0, as whole filters are pruned, which are shuffled within their layers only"
             raise ConfigError("controls.shuffle_global", controls.shuffle_global, allowed)
 
-    _try("prune.criterion", prune.criterion, "a criterion", check)
+    what = f"a criterion with its options, as tried on {TRIAL}"
+    _try("prune.criterion", prune.criterion, what, check)
 
 
 def _try(setting: str, spec: str, what: str, call: Callable[[], object]) -> None:
@@ -336,4 +337,4 @@ def _try(setting: str, spec: str, what: str, call: Callable[[], object]) -> None
     except ConfigError:
         raise
     except Exception as error:  # a function of one's own may fail in any way
-        raise ConfigError(setting, spec, f"{what} with its options ({error})") from error
+        raise ConfigError(setting, spec, f"{what} ({error})") from error

@@ -14,11 +14,10 @@ from lottery.data.sources import data_dir as default_data_dir
 from lottery.init import initialise
 from lottery.models import build
 from lottery.pruning.channels import trace
-from lottery.pruning.criteria.trial import ranks_filters
 from lottery.pruning.masks import Masks, prunable
 from lottery.pruning.schedule import keep_counts
 from lottery.pruning.shrink import unit_masks
-from lottery.pruning.units import prune_units, unit_counts
+from lottery.pruning.units import check_criterion, prune_units, unit_counts
 from lottery.pruning.weights import prune
 from lottery.study.config import StudyConfig
 from lottery.study.grid import DENSE, Cell, cells, once
@@ -157,11 +156,11 @@ def _seconds_of_level(config: StudyConfig, trainer: LevelTrainer, level: int, st
 def _masks_at(config: StudyConfig, trainer: LevelTrainer, model: nn.Module, level: int) -> Masks:
     """Masks of a level by the configured rates, drawn at random; of whole filters where they go."""
     biases = config.prune.biases
-    if not ranks_filters(config.prune.criterion):
+    if not check_criterion(config.prune):
         full, kinds = Masks.ones(model, biases), prunable(model, biases)
         counts = keep_counts(full.sizes, kinds, config.prune, level, full.shapes)
         return random_masks(model, counts, biases)
-    graph = trace(model, example_of(trainer.data.train))
+    graph = trace(model, example_of(trainer.data.train), config.prune.fixed)
     keep = unit_counts(model, graph, config.prune, level)
     removed = prune_units(model, graph, keep, criterion="random_filters")
     return unit_masks(graph, model, removed).to(trainer.data.train.device)

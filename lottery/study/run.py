@@ -28,7 +28,7 @@ from lottery.study.remote import LEVELS, Results, opened
 from lottery.study.start import take_unpruned
 from lottery.study.store import StudyStore
 from lottery.study.worker import Event, Task
-from lottery.tickets.imp import step_to_rewind_to
+from lottery.tickets.imp import rehearse, step_to_rewind_to
 from lottery.training.engines import choose_engine
 from lottery.training.level import LevelTrainer
 from lottery.training.procedures import NONE
@@ -213,6 +213,7 @@ def check(config: StudyConfig, data_dir: Path) -> tuple[Dataset, dict[str, int]]
         trainer = LevelTrainer(data, variant.train, variant.seeds[0], variant.engine)
         step_to_rewind_to(variant.rewind, trainer)
         _try_model(variant, data)
+        _try_pruning(variant, data)
         _try_schemes(variant, data, tried)
         steps[name] = trainer.last_step
     return dataset, steps
@@ -250,6 +251,24 @@ def _load(config: StudyConfig, data_dir: Path) -> Dataset:
     except Exception as error:  # a function of one's own may fail in any way
         reason = f"a data set that can be loaded ({type(error).__name__}: {error})"
         raise ConfigError("data", config.data, reason) from error
+
+
+def _try_pruning(config: StudyConfig, data: Splits) -> None:
+    """Begin the first pruned level, so that what does not fit is found before any training."""
+    if not config.levels:
+        return
+    prune, seed = config.prune, config.seeds[0]
+    try:
+        rehearse(
+            build(config.model, seed), data,
+            train=config.train, prune=prune, rewind=config.rewind, seed=seed,
+        )  # fmt: skip
+    except LotteryError:
+        raise
+    except Exception as error:  # a function of one's own may fail in any way
+        tried = f"criterion {prune.criterion}, during {prune.during}"
+        allowed = f"settings for this network and data ({type(error).__name__}: {error})"
+        raise ConfigError("prune", tried, allowed) from error
 
 
 def _try_model(config: StudyConfig, data: Splits) -> None:

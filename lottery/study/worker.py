@@ -251,7 +251,7 @@ def _walk(
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)
     ticket_at = store.cell(cell.needs).ticket
-    common |= {"criterion": config.prune.criterion, "rescale": config.rewind.rescale}
+    common |= {"prune": config.prune, "rescale": config.rewind.rescale}
     levels = store.levels(cell)
     return run_control(cell.branch, model, data, ticket_at, levels=levels, draw=cell.draw, **common)
 

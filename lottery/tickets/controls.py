@@ -17,10 +17,10 @@ from lottery.errors import ConfigError
 from lottery.init import initialise
 from lottery.pruning import masks as mask_operations
 from lottery.pruning.channels import ChannelGraph, trace
-from lottery.pruning.criteria.trial import ranks_filters
 from lottery.pruning.masks import Masks, State
+from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import unit_masks
-from lottery.pruning.units import prune_units, removed_units, shuffle_units
+from lottery.pruning.units import check_criterion, prune_units, removed_units, shuffle_units
 from lottery.pruning.weights import prune
 from lottery.registry import Registry
 from lottery.seeds import Address, derive, generator
@@ -156,9 +156,9 @@ def run_control(
     levels: Iterable[int],
     init: str = "xavier_normal",
     seed: int = 0,
-    criterion: str = "magnitude",
+    prune: PruneConfig = PruneConfig(),  # noqa: B008 (frozen)
     draw: int = 0,
-    train: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+    train: TrainConfig = TrainConfig(),  # noqa: B008
     rescale: str = "none",
     engine: str = "auto",
     diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
@@ -168,8 +168,8 @@ def run_control(
     """Train a control at each of `levels` and yield its record, like `find_tickets`.
 
     control: reinit, shuffle_layer, shuffle_global, random, magnitude_at_init, one_shot, retrain, or
-    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed, criterion:
-    those of the ticket; where the criterion ranks filters, controls prune whole filters too. draw:
+    a function. ticket_at: the ticket's masks and trained weights at a level. init, seed, prune:
+    those of the ticket; where its criterion ranks filters, controls prune whole filters too. draw:
     number of the replicate under that seed. rescale: as the ticket's
     `rewind.rescale`, by the control's own masks.
     """
@@ -181,7 +181,7 @@ def run_control(
     memory = memory or Memory()
     initial = initialised(model, init, seed, data)
     example = example_of(data.train)
-    graph = trace(model, example) if ranks_filters(criterion) else None
+    graph = trace(model, example, prune.fixed) if check_criterion(prune) else None
     for level in levels:
         ticket, trained = ticket_at(level)
         drawn = Draw(

@@ -4,6 +4,7 @@ for ticket in find_tickets(model, data, init="xavier_normal", seed=0, levels=10)
     print(ticket)       # Level 3: 51.28% of weights, test accuracy 98.22%
 """
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,7 +13,7 @@ from torch import nn
 
 from lottery.data.images import Splits
 from lottery.diagnostics import DiagnosticsConfig, Recorder
-from lottery.errors import ConfigError, StoreError, check_choices
+from lottery.errors import ConfigError, DivergedError, StoreError, check_choices
 from lottery.init import initialise
 from lottery.pruning.masks import Masks, State
 from lottery.pruning.schedule import PruneConfig, ends_walk
@@ -179,6 +180,34 @@ def find_tickets(
         yield record
         if ends_walk(prune.stop, record.val.accuracy, first.val.accuracy):
             return
+
+
+def rehearse(
+    model: nn.Module,
+    data: Splits,
+    *,
+    train: TrainConfig,
+    prune: PruneConfig,
+    rewind: RewindConfig,
+    seed: int = 0,
+) -> None:
+    """Begin level 1 with the network as it is, so that what does not fit is found before level 0.
+
+    Filters are ranked, and what `prune.during` names begins; nothing is trained. Raises what the
+    level would.
+    """
+    trainer, weights = LevelTrainer(data, train, seed), snapshot(model)
+    step = step_to_rewind_to(rewind, trainer)
+    ranking = make_ranking(model, data, prune, weights, seed)
+    if check_criterion(prune):
+        with suppress(DivergedError):  # trained weights may do better
+            ranking.masks(1, ranking.full, weights)
+    procedure = resolve(prune.during)
+    if prune.during != NONE and procedure.acts_in(1, prune):
+        hold = rewind.mode == "none"
+        start = Start(1, ranking.full, weights, weights, step, hold_rate=hold)
+        start = replace(start, during=_during(procedure, prune, ranking, start))
+        next(train_to_end(model, trainer, start, Memory(), ignore))
 
 
 def _during(procedure: Procedure, prune: PruneConfig, ranking: Ranking, start: Start) -> During:

@@ -119,7 +119,7 @@ class FilterRanking(_Ranking):
         self, model: nn.Module, data: Splits, config: PruneConfig, initial: State, seed: int
     ) -> None:
         super().__init__(model, data, config, initial, seed)
-        self.graph = trace(model, example_of(data.train))
+        self.graph = trace(model, example_of(data.train), config.fixed)
 
     @property
     def full(self) -> Masks:  # noqa: D102

@@ -54,7 +54,7 @@ class RandomNet(nn.Module):
         return outputs
 
     def _block(self, number: int, width: int) -> int:
-        kinds = ["conv", "residual", "projected", "concat", "depthwise", "gate", "scale"]
+        kinds = ["conv", "residual", "projected", "concat", "depthwise", "gate", "scale", "shift"]
         if self.side % 2 == 0 and self.side > 2:
             kinds += ["unshuffle", "pool", "stride"]
         kind = kinds[self._some(0, len(kinds))]
@@ -75,8 +75,9 @@ class RandomNet(nn.Module):
         if kind == "gate":
             self.layers[name] = nn.Linear(width, width)
             return width
-        if kind == "scale":
-            self.register_parameter(f"{name}_scale", nn.Parameter(torch.empty(width, 1, 1)))
+        if kind in ("scale", "shift"):  # as (channels, 1, 1) or (1, channels, 1, 1)
+            shape = [1] * self._some(0, 2) + [width, 1, 1]
+            self.register_parameter(f"{name}_{kind}", nn.Parameter(torch.empty(shape)))
             return width
         self.side //= 2
         if kind == "unshuffle":
@@ -100,6 +101,8 @@ class RandomNet(nn.Module):
                 x = x * gate[:, :, None, None]
             elif kind == "scale":
                 x = x * getattr(self, f"{name}_scale")
+            elif kind == "shift":
+                x = x + getattr(self, f"{name}_shift")
             elif kind == "unshuffle":
                 x = F.pixel_unshuffle(x, 2)
             elif kind == "pool":
@@ -108,6 +111,27 @@ class RandomNet(nn.Module):
                 x = self.layers[name](x)[:, :, ::2, ::2]
         x = x.flatten(1) if self.flatten else F.adaptive_avg_pool2d(x, 1).view(x.size(0), -1)
         return self.fc2(torch.relu(self.norm(self.fc1(x))))
+
+
+def some_clusters(model: nn.Module, graph: ChannelGraph, seed: int) -> Tensor:
+    """A random number of clusters in every layer, whose filters are made alike: number by unit."""
+    chance = torch.Generator().manual_seed(seed)
+    clusters = torch.arange(graph.units)
+    for units in graph.homes.values():
+        if len(units):
+            labels = torch.randint(len(units), (len(units),), generator=chance)
+            clusters[units] = units[labels]
+    state = model.state_dict()
+    for (name, dim), units in graph.axes.items():
+        if dim == 1 and name in graph.written:
+            continue  # columns, which read them
+        of = torch.where(units < 0, -1, clusters[units])
+        along = state[name].movedim(dim, 0)
+        for cluster in of[units >= 0].unique():
+            mine = [(of == cluster) & (units == u) for u in units[of == cluster].unique()]
+            for rows in mine[1:]:
+                along[rows] = along[mine[0]]
+    return clusters
 
 
 def some_units(graph: ChannelGraph, seed: int) -> Tensor:

@@ -237,6 +237,22 @@ def test_what_is_not_understood_names_node_and_layers_unless_they_are_fixed(case
     assert not any(len(graph.homes[f"{layer}.weight"]) for layer in layers)
 
 
+def test_all_that_cannot_be_removed_is_named_at_once() -> None:
+    """Each layer under the first that is wrong with it; with all of them fixed the network is."""
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Conv2d(4, 6, 1), nn.ReLU()),
+        *(nn.Conv2d(6, 4, 1), nn.GroupNorm(2, 4), nn.GroupNorm(1, 4), nn.Conv2d(4, 2, 1)),
+    )
+    with pytest.raises(UsageError) as caught:
+        trace(model, IMAGES)
+    assert str(caught.value) == (
+        "filters of 0 cannot be removed: 1 (GroupNorm) normalises over them; "
+        "filters of 4 cannot be removed: 5 (GroupNorm) normalises over them; "
+        "or keep all of them: fixed=['0', '4'] of trace, prune.fixed of a study"
+    )
+    assert len(trace(model, IMAGES, fixed=["0", "4"]).homes["2.weight"]) == 6
+
+
 def test_networks_that_cannot_be_traced_run_or_cut_say_so() -> None:
     with pytest.raises(UsageError, match=r"Net cannot be traced by torch.fx"):
         trace(Net(lambda net, x: net.a(x) if x.sum() > 0 else net.b(net.a(x))), IMAGES)

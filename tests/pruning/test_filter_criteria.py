@@ -38,8 +38,8 @@ MEAN = 5 + 2 + 2**0.5
         ("l2(form=plain, normalise=mean)", [15 / MEAN, 6 / MEAN, 3 * 2**0.5 / MEAN]),
         ("inverted(l1)", [-7, -2, -2]),
         ("inverted(of='l2(normalise=max)')", [-1, -0.16, -0.08]),
-        ("normalised(of=l1, by=mean)", [21 / 11, 6 / 11, 6 / 11]),
-        ("inverted(normalised(l1, by=max))", [-1, -2 / 7, -2 / 7]),
+        ("l1(normalise=mean)", [21 / 11, 6 / 11, 6 / 11]),
+        ("inverted(l1(normalise=max))", [-1, -2 / 7, -2 / 7]),
     ],
 )
 def test_norms_are_those_of_a_worked_example(spec, expected):
@@ -61,7 +61,7 @@ def test_only_the_l2_normaliser_takes_more_from_wide_layers(by, scale):
 
 
 def test_a_layer_of_zeros_has_scores():
-    for spec in ("l1(normalise=l2)", "l2", "l2(normalise=mean)", "normalised(geometric_median)"):
+    for spec in ("l1(normalise=l2)", "l2", "l2(normalise=mean)", "geometric_median(normalise=l2)"):
         assert score(spec, torch.zeros(3, 2)).tolist() == [0, 0, 0]
 
 
@@ -284,6 +284,14 @@ def test_activity_is_counted_behind_the_activation_function(small, name):
     found = scores("mean_activation(normalise=none)", small, name)
     assert found.tolist() == pytest.approx(means)
     assert scores("apoz", small, name).tolist() == pytest.approx([1 - share for share in zeros])
+
+
+@pytest.mark.parametrize("spec", ["taylor", "taylor_weights", "apoz", "mean_activation"])
+def test_scores_on_data_are_normalised_if_asked_for(small, spec):
+    batches = "batches=2, " if "taylor" in spec else ""
+    plain = scores(f"{spec}({batches}normalise=none)", small, "two.weight")
+    found = scores(f"{spec}({batches}normalise=max)", small, "two.weight")
+    torch.testing.assert_close(found, plain / plain.abs().max())
 
 
 def test_a_dead_filter_is_the_first_to_go_by_activity():

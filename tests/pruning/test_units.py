@@ -288,6 +288,28 @@ def test_what_cannot_be_asked_for_is_refused(residual):
         prune_units(model, graph, 0.5, criterion="magnitude")
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"iterations": 0}, "iterations is 0; allowed: at least 1"),
+        ({"keep_at_least": 0}, "keep_at_least is 0; allowed: at least 1"),
+        ({"multiple_of": 0}, "multiple_of is 0; allowed: at least 1"),
+        ({"multiple_of": -1}, "multiple_of is -1; allowed: at least 1"),
+        ({"keep": {"one.weight": 0.5}}, r"keep of one\.weight is 0\.5; allowed: a whole number of"),
+        (
+            {"keep": {"one.weight": -3}},
+            r"keep of one\.weight is -3; allowed: .* from 0 to 6, or one",
+        ),
+        ({"keep": {"one.weight": 7}}, r"keep of one\.weight is 7; allowed: .* from 0 to 6"),
+        ({"criterion": "taylor"}, r"criterion is 'taylor'; allowed: others, unless images.*batch="),
+    ],
+)
+def test_counts_that_nothing_can_have_are_refused(settings, message, residual):
+    model, graph = residual
+    with pytest.raises(ConfigError, match=message):
+        prune_units(model, graph, **({"keep": 0.5} | settings))
+
+
 def test_scores_that_are_nan_are_named_with_the_criterion_and_its_layer(residual):
     model, graph = residual
 

@@ -199,7 +199,7 @@ def test_a_criterion_that_gives_nan_is_refused_before_training():
         tiny.config(prune=PruneConfig(criterion=f"{__name__}:root"))
     assert str(error.value) == (
         f"prune.criterion is '{__name__}:root'; allowed: one whose scores are numbers, not NaN, as "
-        "for a layer of 4 filters with random weights"
+        "for a linear layer of 4 neurons with random weights"
     )
 
 

@@ -169,7 +169,14 @@ def test_controls_are_of_whole_filters_too(control, noisy, data, quick):
 
     records = list(
         run_control(
-            control, model, data, ticket_at, levels=[1, 2, 3], train=quick, criterion="l2", draw=1
+            control,
+            model,
+            data,
+            ticket_at,
+            levels=[1, 2, 3],
+            train=quick,
+            prune=PruneConfig(criterion="l2"),
+            draw=1,
         )
     )
     same = control in ("reinit", "retrain")
@@ -194,7 +201,7 @@ def test_filters_are_not_shuffled_over_layers(noisy, data, quick):
     found = tickets(noisy(), data, quick, levels=1)
     walk = run_control(
         "shuffle_global", noisy(), data, lambda level: (found[level].masks, found[level].trained),
-        levels=[1], train=quick, criterion="l2",
+        levels=[1], train=quick, prune=PruneConfig(criterion="l2"),
     )  # fmt: skip
     with pytest.raises(ConfigError, match="shuffled within their layers only"):
         next(walk)

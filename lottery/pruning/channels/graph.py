@@ -96,16 +96,24 @@ def resolve(
         ),
         reasons=reasons,
     )
-    for refused, problem in labels.refused:
-        found = torch.tensor(_numbers(unit(refused)), dtype=torch.int64)
-        free = found[~graph.fixed[found]]
-        if len(free):
-            layers = graph.writers(free)
-            raise UsageError(
-                f"filters of {', '.join(layers)} cannot be removed: {problem}; "
-                f"or keep all of them: fixed={layers}"
-            )
+    _check(graph, [(unit(refused), problem) for refused, problem in labels.refused])
     return graph
+
+
+def _check(graph: ChannelGraph, refused: Iterable[tuple[Tensor, str]]) -> None:
+    """Raise UsageError for units that cannot be removed and are not fixed: all of them at once."""
+    found, known = [], graph.fixed.clone()
+    for units, problem in refused:
+        own = torch.tensor(_numbers(units), dtype=torch.int64)
+        new = own[~known[own]]
+        if len(new):
+            layers = ", ".join(graph.writers(new))
+            found.append(f"filters of {layers} cannot be removed: {problem}")
+        known[new] = True
+    if found:
+        every = graph.writers((known & ~graph.fixed).nonzero())
+        ways = f"or keep all of them: fixed={every} of trace, prune.fixed of a study"
+        raise UsageError("; ".join([*found, ways]))
 
 
 def _numbers(units: Tensor) -> Iterable[int]:

@@ -48,7 +48,11 @@ def ranked_network(criterion: object, context: Context) -> Network:
     """The network that a criterion needs; ConfigError if it is given none."""
     if context.network is None:
         name = getattr(criterion, "__name__", "")
-        raise ConfigError("criterion", name, "others, unless a network is given to rank")
+        allowed = (
+            "others, unless images are given: batch=(images, labels) of prune_units, network= of "
+            "prune"
+        )
+        raise ConfigError("criterion", name, allowed)
     return context.network
 
 

@@ -1,4 +1,4 @@
-"""Criteria on whole filters that their weights alone decide, and criteria made of others.
+"""Criteria on whole filters that their weights alone decide, and the opposite of others.
 
 A filter is a row of the layer's weight: W[j] of shape (inputs, k, k) in a convolution, (inputs,) in
 a linear layer, where it is a neuron. Scores are (filters,); the highest are kept. Filters pruned
@@ -126,12 +126,6 @@ def _distances(one: Tensor, other: Tensor) -> Tensor:
 def random_filters(layer: Layer, context: Context) -> Tensor:
     """Uniform scores: every filter is as good as any other."""
     return torch.rand(len(layer.weight), generator=context.generator).to(layer.weight.device)
-
-
-@CRITERIA.register
-def normalised(layer: Layer, context: Context, of: str = "l1", by: str = "l2") -> Tensor:
-    """Scores of the criterion `of` over their ℓ2 norm, mean or max in the layer."""
-    return over_layer(CRITERIA.resolve(of)(layer, context), by)
 
 
 @CRITERIA.register

@@ -15,7 +15,7 @@ BATCHES = 10
 
 
 @CRITERIA.register
-def bn_scale(layer: Layer, context: Context) -> Tensor:
+def bn_scale(layer: Layer, context: Context, normalise: str = "none") -> Tensor:
     """|γ| of the batch norm that follows (Network Slimming; Liu et al. 2017, 1708.06519)."""
     scales = ranked_network(bn_scale, context).scales()
     if layer.name not in scales:
@@ -23,11 +23,13 @@ def bn_scale(layer: Layer, context: Context) -> Tensor:
             "criterion", "bn_scale",
             f"others, as no batch norm with scales follows {layer.name}",
         )  # fmt: skip
-    return scales[layer.name].abs()
+    return over_layer(scales[layer.name].abs(), normalise)
 
 
 @CRITERIA.register
-def taylor(layer: Layer, context: Context, batches: int = BATCHES) -> Tensor:
+def taylor(
+    layer: Layer, context: Context, batches: int = BATCHES, normalise: str = "none"
+) -> Tensor:
     """(Σ z · ∂L/∂z)², z the filter's outputs after batch norm (Molchanov et al. 2019, 1906.10771).
 
     First-order Taylor expansion of what removing the filter does to the loss. The sum is over the
@@ -35,12 +37,17 @@ def taylor(layer: Layer, context: Context, batches: int = BATCHES) -> Tensor:
     squaring, gradients of a trained network would cancel.
     """
     slopes = ranked_network(taylor, context).gate_gradients(batches)[layer.name]
-    return torch.stack([slope.sum(dim=0).square() for slope in slopes]).mean(dim=0)
+    scores = torch.stack([slope.sum(dim=0).square() for slope in slopes])
+    return over_layer(scores.mean(dim=0), normalise)
 
 
 @CRITERIA.register
 def taylor_weights(
-    layer: Layer, context: Context, batches: int = BATCHES, group: bool = False
+    layer: Layer,
+    context: Context,
+    batches: int = BATCHES,
+    group: bool = False,
+    normalise: str = "none",
 ) -> Tensor:
     """Σ (w · ∂L/∂w)² over the filter's weights (the same paper), averaged over mini-batches.
 
@@ -50,7 +57,7 @@ def taylor_weights(
     for gradients in ranked_network(taylor_weights, context).loss_gradients(batches):
         effects = (layer.weight * gradients[layer.name]).flatten(1)
         scores.append(effects.sum(1).square() if group else effects.square().sum(1))
-    return torch.stack(scores).mean(dim=0)
+    return over_layer(torch.stack(scores).mean(dim=0), normalise)
 
 
 @CRITERIA.register
@@ -75,9 +82,10 @@ def mean_activation(layer: Layer, context: Context, normalise: str = "l2") -> Te
 
 
 @CRITERIA.register
-def apoz(layer: Layer, context: Context) -> Tensor:
+def apoz(layer: Layer, context: Context, normalise: str = "none") -> Tensor:
     """1 − average percentage of zeros among the filter's activations (Hu et al. 2016, 1607.03250).
 
     A filter that is never active scores 0.
     """
-    return 1 - ranked_network(apoz, context).activity()[layer.name].zeros
+    active = 1 - ranked_network(apoz, context).activity()[layer.name].zeros
+    return over_layer(active, normalise)

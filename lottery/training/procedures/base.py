@@ -60,7 +60,7 @@ class Scene:
     @cached_property
     def graph(self) -> ChannelGraph:
         """The units of the network."""
-        return trace(self.model, self.example)
+        return trace(self.model, self.example, self.prune.fixed)
 
     def steps(self, setting: str, length: str) -> int:
         """A length such as "2ep" in steps."""
@@ -69,6 +69,8 @@ class Scene:
     def every(self, length: str) -> list[int]:
         """The multiples of a length that are steps of the level after its start."""
         period = self.steps("every", length)
+        if period < 1:
+            raise ConfigError("prune.during's every", length, "a length of one step or more")
         return [step for step in range(period, self.last_step + 1, period) if step > self.start]
 
 

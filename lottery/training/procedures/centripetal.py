@@ -35,6 +35,7 @@ from lottery.training.procedures.base import (
 from lottery.training.procedures.units import (
     filter_parameters,
     groups,
+    is_read,
     mean_within,
 )
 
@@ -103,7 +104,7 @@ class Centripetal(Procedure):
             clusters[units] = first[labels]
         strength = torch.tensor(self._epsilon(scene), dtype=torch.float64)
         state = {"clusters": clusters, "strength": strength}
-        for name, _, units in filter_parameters(scene.model, graph):
+        for name, _, _, units in filter_parameters(scene.model, graph):
             of = groups(units, clusters)
             if len(of.unique()) < len(of):
                 state[f"groups/{name}"] = of
@@ -129,12 +130,13 @@ class Centripetal(Procedure):
     def before_update(self, scene: Scene, state: State) -> None:
         """Average the gradients of each cluster, and pull its filters to their mean."""
         epsilon = float(state["strength"])
-        for name, values, _ in filter_parameters(scene.model, scene.graph):
+        for name, dim, parameter, _ in filter_parameters(scene.model, scene.graph):
             group = state.get(f"groups/{name}")
-            if group is None or values.grad is None:
+            if group is None or parameter.grad is None:
                 continue
+            values, gradient = parameter.movedim(dim, 0), parameter.grad.movedim(dim, 0)
             pull = values - mean_within(values, group)
-            values.grad.copy_(mean_within(values.grad, group).add_(pull, alpha=epsilon))
+            gradient.copy_(mean_within(gradient, group).add_(pull, alpha=epsilon))
 
     def steps(self, scene: Scene) -> list[int]:
         """The merge at the end."""
@@ -197,11 +199,12 @@ def spread(model: nn.Module, graph: ChannelGraph, clusters: Tensor) -> dict[str,
 def merge(model: nn.Module, graph: ChannelGraph, clusters: Tensor) -> Tensor:
     """Let the first unit of each cluster stand for all of it: the others can then be removed.
 
-    clusters: number of each unit's cluster, int64 below `units`, shape (units,). Filters, biases
-    and batch norm become their cluster's mean, and the layers that read a cluster's first unit add
-    up what they read of all. Returns the others, bool, shape (units,), no longer read by anything:
-    `shrink(model, merge(...), graph)`. The network computes the same function as before where the
-    filters of a cluster were alike.
+    clusters: number of each unit's cluster, int64 below `units`, shape (units,). Filters and all
+    that belongs to them become their cluster's mean, and the layers that read a cluster's first
+    unit add up what they read of all. Returns the others, bool, shape (units,), no longer read by
+    anything: `shrink(model, merge(...), graph)`. The network computes the same function as before
+    where the filters of a cluster were alike. UsageError where filters are added to channels by
+    their number, as in a selective addition: alike, they still go to different places.
     """
     representative = torch.full((graph.units,), graph.units).scatter_reduce(
         0, clusters, torch.arange(graph.units), "amin"
@@ -212,11 +215,13 @@ def merge(model: nn.Module, graph: ChannelGraph, clusters: Tensor) -> Tensor:
         tensor, group = tensors[name], groups(units, clusters)
         if len(group.unique()) == len(group):
             continue
-        group = group.to(tensor.device)
-        if dim == 0:
-            tensor.copy_(mean_within(tensor, group))
+        if not tensor.is_floating_point():
+            layers = ", ".join(graph.writers(units))
+            raise UsageError(f"filters of {layers} cannot be merged: {name} numbers them")
+        group, along = group.to(tensor.device), tensor.movedim(dim, 0)
+        if not is_read(graph, name, dim):
+            along.copy_(mean_within(along, group))
             continue
-        along = tensor.movedim(dim, 0)
         along.copy_(torch.zeros_like(along).index_add_(0, group, along)[group])
         along[(others[units] & (units >= 0)).to(tensor.device)] = 0.0
     return others

@@ -71,11 +71,17 @@ class Shrinkage(Procedure):
         check("group", self.group in ("output", "input"), "output, input")
 
     def begin(self, scene: Scene, masks: Masks) -> State:
-        """Nothing to remember; some interval must end before the level's free end."""
-        if not self.steps(scene):
+        """Nothing to remember; some interval must end before the level's free end, and in turn one
+        in the part of each layer."""
+        steps = self.steps(scene)
+        if not steps:
             allowed = f"a length that ends in a level of {scene.last_step} steps"
             if self._end(scene) < scene.last_step:
                 allowed += f" before the last {self.free}"
+            raise ConfigError("prune.during's every", self.every, allowed)
+        layers = len(self._layers(scene))
+        if self.in_turn and len({self._turn(scene, step) for step in steps}) < layers:
+            allowed = f"a length that ends in the part of the level of each of {layers} layers"
             raise ConfigError("prune.during's every", self.every, allowed)
         return {}
 
@@ -92,7 +98,8 @@ class Shrinkage(Procedure):
         graph, before = scene.graph, removed_units(scene.graph, masks)
         free = ~graph.fixed & ~before
         if self.in_turn:
-            free &= torch.isin(torch.arange(graph.units), self._in_turn(scene, step))
+            own = self._layers(scene)[self._turn(scene, step)]
+            free &= torch.isin(torch.arange(graph.units), own)
         left, dim = torch.zeros(graph.units), 0 if self.group == "output" else 1
         for name in graph.written:
             units = graph.axes.get((name, dim))
@@ -111,11 +118,16 @@ class Shrinkage(Procedure):
         masks.apply(scene.model, scene.optimizer)
         return masks
 
-    def _in_turn(self, scene: Scene, step: int) -> Tensor:
-        """Units of the layer whose turn it is."""
-        homes = [home for home in scene.graph.homes.values() if len(home)]
+    @staticmethod
+    def _layers(scene: Scene) -> list[Tensor]:
+        """Units of each layer that has any to lose."""
+        return [home for home in scene.graph.homes.values() if len(home)]
+
+    def _turn(self, scene: Scene, step: int) -> int:
+        """Number of the layer whose turn it is."""
+        layers = len(self._layers(scene))
         done, whole = step - scene.start - 1, self._end(scene) - scene.start
-        return homes[min(len(homes) - 1, done * len(homes) // whole)]
+        return min(layers - 1, done * layers // whole)
 
     def _shrink(self, weight: Tensor, dim: int, units: Tensor, free: Tensor) -> Tensor:
         """Shrink a layer's slices along `dim`, in place, by the norm of each unit's; norms left.

@@ -10,15 +10,21 @@ from lottery.pruning.channels import ChannelGraph
 
 def filter_parameters(
     model: nn.Module, graph: ChannelGraph
-) -> Iterator[tuple[str, nn.Parameter, Tensor]]:
-    """Name, values and unit of each row of all that belongs to filters.
+) -> Iterator[tuple[str, int, nn.Parameter, Tensor]]:
+    """Name, the dimension that tells filters apart, values and unit of each index along it.
 
-    Weights and biases of the layers that write units, and scales and shifts of batch norm.
+    Of all that belongs to filters: weights and biases of the layers that write units, scales and
+    shifts of batch norm, and what the network's own code multiplies with channels or adds to them.
     """
     parameters = dict(model.named_parameters())
     for (name, dim), units in graph.axes.items():
-        if dim == 0 and name in parameters:
-            yield name, parameters[name], units
+        if name in parameters and not is_read(graph, name, dim):
+            yield name, dim, parameters[name], units
+
+
+def is_read(graph: ChannelGraph, name: str, dim: int) -> bool:
+    """Whether a layer reads units along this dimension, as its inputs."""
+    return dim == 1 and name in graph.written
 
 
 @torch.no_grad()
@@ -27,9 +33,9 @@ def silence(model: nn.Module, graph: ChannelGraph, units: Tensor) -> None:
 
     units: bool, shape (units,). Weights that read their output stay, for the day they come back.
     """
-    for _, values, of in filter_parameters(model, graph):
+    for _, dim, values, of in filter_parameters(model, graph):
         gone = units[of] & (of >= 0)
-        values[gone.to(values.device)] = 0.0
+        values.movedim(dim, 0)[gone.to(values.device)] = 0.0
 
 
 def groups(units: Tensor, clusters: Tensor) -> Tensor:

@@ -37,6 +37,25 @@ def network() -> nn.Module:
     return model
 
 
+class Scaled(nn.Module):
+    """A convolution whose channels are scaled and shifted by the network's own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.out = nn.Conv2d(1, 6, 3, padding=1), nn.Linear(6, 3)
+        self.scale = nn.Parameter(torch.randn(1, 6, 1, 1))
+        self.shift = nn.Parameter(torch.randn(6))
+
+    def channels(self, x: Tensor) -> Tensor:
+        """(batch, 1, 4, 4) -> (batch, 6, 4, 4)."""
+        return torch.relu(self.conv(x)) * self.scale + self.shift[:, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, 1, 4, 4) -> (batch, 3)."""
+        return self.out(self.channels(x).mean((2, 3)))
+
+
 def _example(model: nn.Module) -> Tensor:
     return EXAMPLE.to(next(model.parameters()).dtype)
 

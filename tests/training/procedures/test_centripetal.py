@@ -4,16 +4,20 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, UsageError
+from lottery.models import build
 from lottery.pruning.channels import trace
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.shrink import shrink, unit_masks
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import Acting
 from lottery.training.procedures.centripetal import Centripetal, assign, merge, spread
-from tests.training.procedures.scenes import EXAMPLE, everything, network, scene, step
+from tests.pruning.graphs import SIDE, RandomNet, some_clusters
+from tests.training.procedures.scenes import EXAMPLE, Scaled, everything, network, scene, step
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
@@ -103,6 +107,44 @@ def test_filters_that_are_alike_are_merged_without_loss_through_a_flatten():
     small = shrink(model, gone, graph)
     assert small[0].out_channels == 4 and small[6].in_features == 48
     assert (small(images) - before).abs().max() < 1e-5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_filters_that_are_alike_are_merged_without_loss_in_any_network(seed):
+    """Through residual sums, concatenation, depthwise layers, gates, scales and shifts."""
+    model = RandomNet(seed).double().eval()
+    graph = trace(model, torch.zeros(1, 3, SIDE, SIDE, dtype=torch.float64))
+    clusters = some_clusters(model, graph, seed)
+    images = torch.randn(4, 3, SIDE, SIDE, dtype=torch.float64)
+    before = model(images)
+    gone = merge(model, graph, clusters)
+    assert int(gone.sum()) == graph.units - len(clusters.unique())
+    torch.testing.assert_close(model(images), before, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(shrink(model, gone, graph)(images), before, rtol=1e-9, atol=1e-9)
+
+
+def test_a_scale_and_a_shift_of_ones_own_are_drawn_together_with_their_filters():
+    model, steps = Scaled(), 400
+    at = scene(model, 0.05, 0.0, 1e-4, steps)
+    acting = Acting(Centripetal(clusters="even"), at, everything(model), None, 0)
+    for number in range(steps):
+        step(at, number)
+    images = torch.randn(20, 1, 4, 4)
+    before = model.eval()(images)
+    acting.act(steps, everything(model))
+    torch.testing.assert_close(model(images), before, rtol=0, atol=1e-4)
+
+
+def test_filters_that_are_added_to_channels_by_number_are_not_merged():
+    model, image = build("resnet20(width=0.25)"), torch.zeros(1, 3, 32, 32)
+    block = model.block1_1
+    block.add.cut_change(torch.arange(4), channels=4)
+    graph = trace(model, image)
+    clusters = torch.arange(graph.units)
+    clusters[graph.homes["block1_1.conv2.weight"][:2]] = graph.homes["block1_1.conv2.weight"][0]
+    with pytest.raises(UsageError, match=r"block1_1\.conv2 cannot be merged: block1_1\.add\.kept"):
+        merge(model, graph, clusters)
 
 
 def test_the_spread_of_a_hand_worked_layer():

@@ -125,6 +125,36 @@ def test_a_level_too_short_for_any_reduction_is_refused(options):
         shrunk(network(), ratio=0.1, **options)
 
 
+def test_layers_of_which_one_has_no_shrinkage_in_its_turn_are_refused():
+    """Of 20 steps two are shrinkages, for three layers; every 6 steps is one in each third."""
+    named = r"every is '1ep'; allowed: a length that ends in the part of the level of each of 3 lay"
+    with pytest.raises(ConfigError, match=named):
+        shrunk(network(), ratio=0.1, in_turn=True, every="1ep")
+    shrunk(network(), 18, ratio=0.1, in_turn=True, every="6it")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 19))
+def test_in_turn_every_layer_is_shrunk_or_the_length_is_refused(every, free):
+    at, masks = scene(network()), everything(network())
+    procedure = Shrinkage(ratio=0.01, in_turn=True, every=f"{every}it", free=f"{free}it")
+    before = {name: values.detach().clone() for name, values in at.model.named_parameters()}
+    try:
+        acting = Acting(procedure, at, masks, None, 0)
+    except ConfigError:
+        return
+    for step in sorted(acting.steps):
+        acting.act(step, masks)
+    changed = {n for n, v in at.model.named_parameters() if not torch.equal(v, before[n])}
+    assert changed == {"0.weight", "3.weight", "6.weight"}
+
+
+@pytest.mark.parametrize("every", ["0ep", "0it"])
+def test_a_length_of_nothing_is_refused(every):
+    with pytest.raises(ConfigError, match=f"every is '{every}'; allowed: a length of one step or"):
+        shrunk(network(), ratio=0.1, every=every)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

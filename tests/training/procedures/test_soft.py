@@ -12,7 +12,8 @@ from lottery.pruning.shrink import unit_masks
 from lottery.training.config import TrainConfig
 from lottery.training.procedures.base import Acting
 from lottery.training.procedures.soft import Soft
-from tests.training.procedures.scenes import everything, network, scene, step
+from lottery.training.procedures.units import silence
+from tests.training.procedures.scenes import Scaled, everything, network, scene, step
 
 
 @pytest.fixture
@@ -38,6 +39,14 @@ def test_zeroed_filters_output_nothing_and_what_reads_them_stays(at):
         assert values[[0, 3, 4, 5]].all()
     assert torch.equal(at.model[3].weight, reads)
     assert not at.model[:3].eval()(torch.randn(4, 1, 4, 4))[:, [1, 2]].any()
+
+
+def test_a_scale_and_a_shift_of_ones_own_are_zeroed_with_their_filters():
+    model = Scaled()
+    graph = scene(model).graph
+    silence(model, graph, torch.arange(graph.units) == graph.homes["conv.weight"][2])
+    channels = model.channels(torch.randn(4, 1, 4, 4)).flatten(2)
+    assert channels.any(dim=2).any(dim=0).tolist() == [True, True, False, True, True, True]
 
 
 def test_zeroed_filters_come_back_by_momentum(at):
