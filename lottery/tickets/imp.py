@@ -194,12 +194,15 @@ def rehearse(
     """Begin level 1 with the network as it is, so that what does not fit is found before level 0.
 
     Filters are ranked, and what `prune.during` names begins; nothing is trained. Raises what the
-    level would.
+    level would. Studies of single weights have nothing to begin.
     """
+    of_filters = check_criterion(prune)
+    if not of_filters and prune.during == NONE:
+        return
     trainer, weights = LevelTrainer(data, train, seed), snapshot(model)
     step = step_to_rewind_to(rewind, trainer)
     ranking = make_ranking(model, data, prune, weights, seed)
-    if check_criterion(prune):
+    if of_filters:
         with suppress(DivergedError):  # trained weights may do better
             ranking.masks(1, ranking.full, weights)
     procedure = resolve(prune.during)
