@@ -7,6 +7,7 @@ the side. Convolutions have no biases, as batch norm follows or precedes each.
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,38 +19,55 @@ Block = Callable[[int, int, int], nn.Module]
 """A residual block: input channels, output channels, stride of its first convolution."""
 
 
-def resnet20(width: float = 1.0, classes: int = 10) -> nn.Sequential:
-    """ResNet-20: 0.27 M parameters, 40.55 M multiply-accumulates (He et al. 2016, table 6)."""
-    return _resnet(20, width, classes)
+def resnet20(width: float = 1.0, classes: int = 10, selective: bool = False) -> nn.Sequential:
+    """ResNet-20: 0.27 M parameters, 40.55 M multiply-accumulates (He et al. 2016, table 6).
+
+    selective: residual sums let filters of a branch go alone (`SelectiveAddition`).
+    """
+    return _resnet(20, width, classes, selective)
 
 
-def resnet56(width: float = 1.0, classes: int = 10) -> nn.Sequential:
-    """ResNet-56: 0.85 M parameters, 125.49 M multiply-accumulates (He et al. 2016, table 6)."""
-    return _resnet(56, width, classes)
+def resnet56(width: float = 1.0, classes: int = 10, selective: bool = False) -> nn.Sequential:
+    """ResNet-56: 0.85 M parameters, 125.49 M multiply-accumulates (He et al. 2016, table 6).
+
+    selective: as of `resnet20`.
+    """
+    return _resnet(56, width, classes, selective)
 
 
-def wide_resnet(depth: int = 28, width: float = 10, classes: int = 10) -> nn.Sequential:
+def wide_resnet(
+    depth: int = 28, width: float = 10, classes: int = 10, selective: bool = False
+) -> nn.Sequential:
     """WRN-depth-width of pre-activation blocks, without dropout (Zagoruyko & Komodakis 2016).
 
     Images (batch, 3, 32, 32) -> logits (batch, classes). depth: 6n + 4 convolutions, those of
     shortcuts included. width: multiplies the 16, 32 and 64 channels of the stages, not the first
-    convolution's 16.
+    convolution's 16. selective: as of `resnet20`.
     """
     sizes = scaled((16, 32, 64), width)
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=_conv(3, 16))
     layers |= _stages(16, sizes, _blocks(depth, 4), WideBlock)
     layers |= OrderedDict(norm=nn.BatchNorm2d(sizes[-1]), relu=nn.ReLU())
-    return nn.Sequential(layers | _head(sizes[-1], classes))
+    return _network(layers | _head(sizes[-1], classes), selective)
 
 
-def _resnet(depth: int, width: float, classes: int) -> nn.Sequential:
+def _resnet(depth: int, width: float, classes: int, selective: bool) -> nn.Sequential:
     """Images (batch, 3, 32, 32) -> logits; 16, 32 and 64 channels times `width`."""
     sizes = scaled((16, 32, 64), width)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv=_conv(3, sizes[0]), norm=nn.BatchNorm2d(sizes[0]), relu=nn.ReLU()
     )
     layers |= _stages(sizes[0], sizes, _blocks(depth, 2), BasicBlock)
-    return nn.Sequential(layers | _head(sizes[-1], classes))
+    return _network(layers | _head(sizes[-1], classes), selective)
+
+
+def _network(layers: OrderedDict[str, nn.Module], selective: bool) -> nn.Sequential:
+    model = nn.Sequential(layers)
+    for block in model.children():
+        if selective and isinstance(block, BasicBlock | WideBlock):
+            channels = len(block.conv2.weight)
+            block.add.cut_change(torch.arange(channels), channels)  # all, so that none are tied
+    return model
 
 
 def _blocks(depth: int, others: int) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, UsageError
 from lottery.objectives import CLASSIFICATION, Objective
 from lottery.pruning.channels import ChannelGraph
 from lottery.pruning.criteria import CRITERIA, Context, Criterion, Layer
@@ -47,7 +47,8 @@ def prune_units(
     """Units to remove, those of `removed` among them: bool, (units,).
 
     model: ranked as it is, without what is removed already. keep: units to keep in each layer, by
-    the name of its weight, or one fraction of every layer's; layers that are not named keep all.
+    its name or that of its weight ("conv1", "conv1.weight"), or one fraction of every layer's;
+    layers that are not named keep all.
     With scope "global" the sum is kept, ranked over all layers with anything to prune together.
     initial: the model's state at initialisation, for criteria that compare; by default as it is.
     iterations: rankings, each of the network without what the last one removed, with scores
@@ -67,6 +68,8 @@ def prune_units(
     removed = torch.zeros(graph.units, dtype=torch.bool) if removed is None else removed.cpu()
     initial = model.state_dict() if initial is None else initial
     homes = {name: units for name, units in graph.homes.items() if len(units)}
+    if not homes:
+        raise UsageError(f"no filter of {type(model).__name__} can be removed: {graph}")
     alive = {name: int((~removed[units]).sum()) for name, units in homes.items()}
     wanted = _wanted(keep, homes, alive, keep_at_least)
     layers = [name for name in homes if wanted[name] < len(homes[name])]
@@ -99,9 +102,11 @@ def _wanted(
 ) -> dict[str, int]:
     """Units that each layer is to keep of those alive."""
     if isinstance(keep, Mapping):
-        if unknown := [name for name in keep if name not in homes]:
-            allowed = f"layers with filters to prune: {', '.join(homes)}"
+        layers = {name.removesuffix(".weight"): name for name in homes}
+        if unknown := [name for name in keep if name.removesuffix(".weight") not in layers]:
+            allowed = f"layers with filters to prune: {', '.join(layers)}"
             raise ConfigError("keep", ", ".join(unknown), allowed)
+        keep = {layers[name.removesuffix(".weight")]: count for name, count in keep.items()}
         for name, count in keep.items():
             most = len(homes[name])
             if not (isinstance(count, Integral) and 0 <= count <= most):

@@ -105,13 +105,13 @@ def test_blocks_that_lose_output_filters_equal_the_full_ones_with_these_at_zero(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("spec", ["resnet20(width=0.25)", "wide_resnet(10, 0.5)"])
+@pytest.mark.parametrize(
+    "spec", ["resnet20(width=0.25, selective=true)", "wide_resnet(10, 0.5, selective=true)"]
+)
 def test_removal_takes_filters_of_a_branch_and_leaves_the_sum_whole(spec):
     full = filled(build(spec, seed=0))
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     branches = [b for b in full.children() if isinstance(b, (BasicBlock, WideBlock))]
-    for block in branches:
-        block.add.cut_change(torch.arange(len(block.conv2.weight)), len(block.conv2.weight))
     graph = lottery.trace(full, images[:1])
     block = next(name for name, b in full.named_children() if b is branches[-1])
     assert len(graph.homes[f"{block}.conv2.weight"]) == len(branches[-1].conv2.weight)

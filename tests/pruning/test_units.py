@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lottery.errors import ConfigError, DivergedError
+from lottery.errors import ConfigError, DivergedError, UsageError
 from lottery.pruning.channels import ChannelGraph, trace
 from lottery.pruning.criteria import Context, Layer
 from lottery.pruning.criteria.trial import ranks_filters
@@ -118,7 +118,7 @@ def test_a_layer_of_which_nothing_is_pruned_is_not_ranked_globally():
 def test_counts_are_exact_and_nest_in_any_number_of_iterations(
     sizes, share, scope, least, iterations
 ):
-    model = chain(2, *sizes, 2)
+    model = chain(2, 2, *sizes, 2)  # a layer of one neuron is not prunable
     graph = trace(model, torch.zeros(1, 2))
     options = {"scope": scope, "keep_at_least": least, "iterations": iterations}
     first = prune_units(model, graph, (1 + share) / 2, **options)
@@ -131,7 +131,7 @@ def test_counts_are_exact_and_nest_in_any_number_of_iterations(
         assert {name: left[name] for name in homes} == wanted
     else:
         assert all(left[name] >= min(least, n) for name, n in homes.items())
-    assert left[f"{2 * len(sizes)}.weight"] == 2
+    assert left[f"{2 * len(sizes) + 2}.weight"] == 2
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_random_choice_is_decided_by_its_stream(residual):
 
 def test_what_cannot_be_asked_for_is_refused(residual):
     model, graph = residual
-    with pytest.raises(ConfigError, match=r"keep is 'out\.weight'; allowed: layers with filters"):
+    with pytest.raises(ConfigError, match=r"keep is 'out\.weight'; allowed: .* prune: stem, one$"):
         prune_units(model, graph, {"out.weight": 1})
     with pytest.raises(ConfigError, match=r"keep is 1\.5; allowed: a fraction from 0 to 1"):
         prune_units(model, graph, 1.5)
@@ -288,6 +288,21 @@ def test_what_cannot_be_asked_for_is_refused(residual):
         prune_units(model, graph, 0.5, criterion="magnitude")
 
 
+def test_a_network_none_of_whose_filters_can_go_is_refused_with_the_reasons(residual):
+    model, _ = residual
+    graph = trace(model, torch.zeros(1, 1, 6, 6), fixed=["stem", "one.weight"])
+    assert "one (one is listed as fixed); stem, two (stem is listed as fixed)" in repr(graph)
+    with pytest.raises(UsageError, match=r"no filter of Residual can be .*out \(it is an out"):
+        prune_units(model, graph, 0.5)
+
+
+def test_layers_are_named_with_their_weight_or_without(residual):
+    model, graph = residual
+    removed = prune_units(model, graph, {"one": 2})
+    assert removed.sum() == 4
+    assert torch.equal(removed, prune_units(model, graph, {"one.weight": 2}))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -295,7 +310,7 @@ def test_what_cannot_be_asked_for_is_refused(residual):
         ({"keep_at_least": 0}, "keep_at_least is 0; allowed: at least 1"),
         ({"multiple_of": 0}, "multiple_of is 0; allowed: at least 1"),
         ({"multiple_of": -1}, "multiple_of is -1; allowed: at least 1"),
-        ({"keep": {"one.weight": 0.5}}, r"keep of one\.weight is 0\.5; allowed: a whole number of"),
+        ({"keep": {"one": 0.5}}, r"keep of one\.weight is 0\.5; allowed: a whole number of"),
         (
             {"keep": {"one.weight": -3}},
             r"keep of one\.weight is -3; allowed: .* from 0 to 6, or one",

@@ -10,6 +10,7 @@ from torch import nn
 
 from lottery.errors import ConfigError
 from lottery.init import NetworkDraw, layers, network_scheme
+from lottery.models import build
 from lottery.pruning.channels import trace
 from lottery.pruning.masks import State
 from lottery.pruning.schedule import PruneConfig
@@ -143,6 +144,30 @@ def test_masked_and_removed_networks_train_alike(noisy, data, quick):
 def as_given(network: NetworkDraw) -> State:
     """A scheme that leaves the weights as they are."""
     return {name: module.weight for name, module in layers(network.model).items()}
+
+
+def test_branches_of_a_selective_network_lose_filters_alone(data, quick):
+    """What they are added to keeps all of its channels, in training as when they are removed."""
+    model = build("resnet20(width=0.25, classes=3, selective=true)")
+    stream = torch.Generator().manual_seed(0)
+    colored = {}
+    for part in ("train", "val", "test"):
+        points = getattr(data, part)
+        images = torch.rand(len(points), 3, 8, 8, generator=stream)
+        colored[part] = replace(points, images=images)
+    prune, images = PruneConfig(criterion="l2", conv_rate=0.5), colored["test"].images
+    level = tickets(model, replace(data, **colored), quick, levels=1, prune=prune)[1]
+    graph = trace(model, images[:1])
+    removed = removed_units(graph, level.masks)
+    homes = {
+        name: int((~removed[units]).sum()) for name, units in graph.homes.items() if len(units)
+    }
+    assert homes == {name: len(model.get_parameter(name)) // 2 for name in homes}
+    assert sum(name.endswith("conv2.weight") for name in homes) == 9
+    model.load_state_dict(level.trained)
+    model.eval()
+    small = shrink(copy.deepcopy(model), removed, graph)
+    torch.testing.assert_close(small(images), model(images))
 
 
 def test_the_fast_engine_agrees_where_whole_rows_are_gone(plain, data, quick):

@@ -31,6 +31,23 @@ class ChannelGraph:
     reasons: Mapping[int, str]
     """Why they are not, by unit."""
 
+    def __repr__(self) -> str:
+        counts = [f"{len(units)} of {_layer(name)}" for name, units in self.homes.items()]
+        free = ", ".join(count for count in counts if not count.startswith("0 "))
+        kept = "; ".join(
+            f"{', '.join(self.writers(torch.tensor(units)))} ({reason})"
+            for reason, units in self._by_reason.items()
+        )
+        return f"ChannelGraph(filters that can go: {free or 'none'}; kept: {kept or 'none'})"
+
+    @property
+    def _by_reason(self) -> dict[str, list[int]]:
+        """Units that are never removed."""
+        found: dict[str, list[int]] = {}
+        for unit, reason in self.reasons.items():
+            found.setdefault(reason, []).append(unit)
+        return found
+
     @property
     def units(self) -> int:
         """How many units there are."""

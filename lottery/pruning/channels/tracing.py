@@ -25,8 +25,9 @@ def trace(
     print(graph.units, {name: len(units) for name, units in graph.homes.items()})
 
     example: one batch of inputs, or a tuple of all inputs, on the model's device. fixed: names of
-    layers that keep all their filters ("fc3"). The model is left as it was: a copy of it runs once,
-    in eval mode. Raises UsageError, naming node and layers, where the network cannot be followed.
+    layers, or of their weights, that keep all their filters ("fc3"). The model is left as it was:
+    a copy of it runs once, in eval mode. Raises UsageError, naming node and layers, where the
+    network cannot be followed.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     check_parameters(model)
@@ -38,7 +39,9 @@ def trace(
             f"{type(model).__name__} cannot be traced by torch.fx ({error}): take what depends on "
             "the values or number of its inputs out of forward, or prune a part of it"
         ) from error
-    follower = _Follower(network, graph_module, frozenset(fixed))
+    follower = _Follower(
+        network, graph_module, frozenset(name.removesuffix(".weight") for name in fixed)
+    )
     try:
         with torch.no_grad():
             follower.run(*inputs)
