@@ -1,5 +1,7 @@
 """TensorBoard events of one cell, live while it runs."""
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -34,7 +36,8 @@ class TensorBoard:
 
         examples: for validation, of which detectors are shown to find something in a few.
         """
-        logged_before = any(folder.glob("events.*"))
+        logged_before = list(folder.glob("events.*"))
+        _wait_to_come_after(logged_before)
         self._writer = SummaryWriter(str(folder), purge_step=resumed_at + 1)
         self._config, self._cell, self._examples = config, cell, examples
         self._done = 0
@@ -105,6 +108,15 @@ class TensorBoard:
         }
         self._writer.add_hparams(settings, metrics, run_name=".", global_step=self._done)
         self._writer.close()
+
+
+def _wait_to_come_after(files: Iterable[Path]) -> None:
+    """Until a new event file, named by the second it is made in, sorts after these.
+
+    TensorBoard reads files in the order of their names, and within a second the order is chance.
+    """
+    newest = max((int(file.name.split(".")[3]) for file in files), default=0)
+    time.sleep(max(0.0, min(1.0, newest + 1 - time.time())))  # clocks of two machines may differ
 
 
 def mask_image(masks: Masks) -> torch.Tensor | None:

@@ -1,5 +1,6 @@
 import math
 import shutil
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from tensorboard.util import tensor_util
 from lottery.pruning.masks import Masks
 from lottery.study import cells, run_study
 from lottery.study.cell_store import CellStore
-from lottery.study.tracking import mask_image
+from lottery.study.tracking import TensorBoard, mask_image
 from lottery.training.engines import ENGINES
 from tests import tiny
 
@@ -168,3 +169,16 @@ def test_a_killed_run_leaves_no_gap_and_no_point_twice(
         assert [e.step for e in found.Histograms(tag)] == [20, 40, 60], tag
     assert [e.step for e in found.Images("first_layer_mask")] == [20, 40, 60]
     assert len(found.Tensors("configuration/text_summary")) == 1
+
+
+def test_what_goes_on_within_the_second_in_which_it_was_stopped_is_read_last(tmp_path):
+    """TensorBoard takes files by name: seconds, then machine and process, here a late one."""
+    config = tiny.config(inits=["xavier_normal"], seeds=[0])
+    (cell,) = cells(config)
+    data = tiny.images(tmp_path)
+    first = tmp_path / f"events.out.tfevents.{int(time.time()):010}.zzz.99999.0"
+    first.touch()
+    TensorBoard(tmp_path, config, cell, 0, data.test).close([])
+    names = sorted(path.name for path in tmp_path.glob("events.*"))
+    assert len(names) == 2
+    assert names[0] == first.name
