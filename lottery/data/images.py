@@ -81,7 +81,7 @@ class Examples:
         """Network input and labels of the examples at `index` (int64, on the same device).
 
         Pixels become float32 from 0 to 1, with no further normalisation, and are laid out
-        B×1×H×W or B×C×H×W, the latter in channels-last memory. Float images are left alone.
+        B×1×H×W or B×C×H×W, in channels-last memory. Float images are left alone.
         """
         images, labels = self._at(index)
         return as_input(images), labels
@@ -98,8 +98,11 @@ def as_input(images: Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         return images
     images = images.float().div_(255)
-    # Convolutions on CPUs are faster on channels-last memory, so permuting is enough.
-    return images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    if images.dim() == 3:
+        images = images.unsqueeze(-1)
+    # Convolutions on CPUs are faster on channels-last memory, so permuting is enough. That of a
+    # single channel is told by its strides alone: in bfloat16 LeNet-5 takes half as long with them.
+    return images.permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
