@@ -115,6 +115,7 @@ def test_grey_pixels_become_a_channel_from_0_to_1():
     images = torch.tensor([[[0, 255], [51, 102]], [[1, 2], [3, 4]]], dtype=torch.uint8)
     pixels, labels = Examples(images, torch.tensor([8, 9])).batch(torch.tensor([1, 0, 0]))
     assert pixels.shape == (3, 1, 2, 2)
+    assert pixels.stride() == (4, 1, 2, 1), "convolutions take it for contiguous and are slower"
     assert pixels.dtype == torch.float32
     assert torch.equal(pixels[1, 0], torch.tensor([[0, 255], [51, 102]]) / 255)
     assert torch.equal(pixels[0, 0], torch.tensor([[1, 2], [3, 4]]) / 255)
