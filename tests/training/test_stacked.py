@@ -247,6 +247,11 @@ def test_an_evaluation_alone_changes_nothing(mode, data):
         assert whole.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
+def strides(images: torch.Tensor) -> list[int]:
+    """Those along which there is anything to step over: views forget that of a single channel."""
+    return [step for step, size in zip(images.stride(), images.shape, strict=True) if size > 1]
+
+
 @pytest.mark.parametrize(
     ("shape", "augmentation"),
     [
@@ -281,7 +286,7 @@ def test_each_replica_sees_its_own_images_in_its_own_order_at_its_own_rate(
             for number, one in enumerate(orders):
                 ((expected, answers),) = one.steps(step, step + 1)
                 assert torch.equal(images[number], expected)
-                assert images[number].stride() == expected.stride()
+                assert strides(images[number]) == strides(expected)
                 assert torch.equal(labels[number], answers)
             step += 1
     assert step == 16
