@@ -222,9 +222,11 @@ def train_to_end(
     )
     while segment := run.next_segment():
         evaluation = run.note((yield segment))
-        watch(told, evaluation)
-        if not run.settled:
+        if evaluation is not None:
+            watch(told, evaluation)
+        if evaluation is None or not run.settled:  # a procedure has acted
             told = replace(start, masks=run.masks)
+        if not run.settled:
             continue
         if run.step == rewind_step:
             memory.save_rewind_point(run.checkpoint())

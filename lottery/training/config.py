@@ -78,6 +78,10 @@ class TrainConfig:
     """Also evaluate where a level starts: with weights that are kept, what pruning alone does.
     Early stopping never goes back there."""
 
+    eval_actions: bool = True
+    """Also evaluate before and after each change that prune.during makes to the network, which
+    shows what it does and may take longer than training."""
+
     augmentation: Literal[Augmentation, Jitter] = "none"
     """flip_shift: each time an image is seen it is mirrored or not, and moved by up to 4 pixels in
     both directions with black behind it, at random. jitter, jitter_flip: images and their boxes

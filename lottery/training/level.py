@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lottery.data.batches import Batches
 from lottery.data.images import Examples, Splits
 from lottery.errors import DivergedError
+from lottery.objectives import Metrics
 from lottery.pruning.masks import Masks, State
 from lottery.seeds import derive, generator
 from lottery.training.config import LearningRate, TrainConfig, to_steps
@@ -146,8 +147,9 @@ class LevelRun:
 
         model: trained in place. masks: on the model's device, already applied. also_at: a further
         step to evaluate at. hold_rate: keep the schedule's last learning rate (fine-tuning).
-        during: a procedure that changes the network on the way; the level is evaluated before and
-        after each of its actions. steps_before: that the weights were trained for before step 0.
+        during: a procedure that changes the network on the way; unless the configuration has no
+        `eval_actions`, the level is evaluated before and after each of its actions. steps_before:
+        that the weights were trained for before step 0.
         """
         self.trainer, self.model, self.masks, self.optimizer = trainer, model, masks, optimizer
         self.level, self.first_step, self.step = begin.level, begin.first_step, begin.step
@@ -162,11 +164,10 @@ class LevelRun:
             last_rate = self._schedule(trainer.last_step - 1)
             self._schedule = lambda step: last_rate
         self._acting = during and self._at_work(during, begin)
-        actions = self._acting.steps if self._acting else set()
-        stops = {*trainer.stops(self.step, also_at), *actions}
+        self._usual = set(trainer.stops(self.step, also_at))
         if config.eval_start and not self.evaluations and self.step == self.first_step:
-            stops.add(self.step)
-        self._stops = sorted(stops)
+            self._usual.add(self.step)
+        self._stops = sorted(self._usual | self._actions)
 
     def _at_work(self, during: During, begin: Checkpoint) -> Acting:
         trainer = self.trainer
@@ -187,9 +188,16 @@ class LevelRun:
         return Acting(during.procedure, scene, self.masks, begin.procedure, self.step)
 
     @property
+    def _actions(self) -> set[int]:
+        """Steps after which a procedure still has to act."""
+        return self._acting.steps if self._acting else set()
+
+    @property
     def evaluations_left(self) -> int:
-        """Evaluations to come: at their steps, and both before and after each action."""
-        return len(self._stops) + (len(self._acting.steps) if self._acting else 0)
+        """Evaluations to come."""
+        if self.trainer.config.eval_actions:
+            return len(self._stops) + len(self._actions)
+        return len(self._usual.intersection(self._stops))
 
     @property
     def settled(self) -> bool:
@@ -202,11 +210,13 @@ class LevelRun:
         return self._acting.findings() if self._acting else {}
 
     def next_segment(self) -> Segment | None:
-        """Training up to the next evaluation, and that; None at the level's end."""
+        """Training up to the next evaluation or action, and that evaluation; None at the end."""
         if not self._stops:
             return None
-        data = self.trainer.data
-        return self._segment(self._stops[0], (self.trainer.train_sample, data.val, data.test))
+        stop, data = self._stops[0], self.trainer.data
+        if stop in self._actions and not self.trainer.config.eval_actions:
+            return self._segment(stop, ())
+        return self._segment(stop, (self.trainer.train_sample, data.val, data.test))
 
     def last_evaluation(self) -> Segment:
         """The evaluation on all training images, without a step."""
@@ -229,21 +239,30 @@ class LevelRun:
             self._steps_before,
         )
 
-    def note(self, outcome: Outcome) -> Evaluation:
-        """The segment asked for is done; a procedure may act on it.
+    def note(self, outcome: Outcome) -> Evaluation | None:
+        """The segment asked for is done; a procedure may act on it. None if nothing was evaluated.
 
         Raises DivergedError when a loss is no finite number.
         """
         self.step = self._stops.pop(0)
         self.seconds += outcome.seconds
-        train, val, test = outcome.metrics
+        evaluation = self._evaluation(*outcome.metrics) if outcome.metrics else None
+        if evaluation is not None:
+            self.evaluations.append(evaluation)
+        if self._acting and self.step in self._actions:
+            self.masks = self._acting.act(self.step, self.masks)
+            if self.trainer.config.eval_actions or self.step in self._usual:
+                self._stops.insert(0, self.step)
+        return evaluation
+
+    def _evaluation(self, train: Metrics, val: Metrics, test: Metrics) -> Evaluation:
         for name, loss in (("training", train.loss), ("validation", val.loss)):
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"{name} loss is {loss} at level {self.level}, step {self.step}: training "
                     f"diverged; try a train.lr below {self.trainer.config.lr:g}"
                 )
-        evaluation = Evaluation(
+        return Evaluation(
             self.step,
             train.loss,
             train.accuracy,
@@ -253,11 +272,6 @@ class LevelRun:
             test.accuracy,
             self.masks.weights_remaining,
         )
-        self.evaluations.append(evaluation)
-        if self._acting and self.step in self._acting.steps:
-            self.masks = self._acting.act(self.step, self.masks)
-            self._stops.insert(0, self.step)
-        return evaluation
 
     def checkpoint(self) -> Checkpoint:
         """A copy of everything at this step."""

@@ -89,21 +89,38 @@ def assert_same(one, other) -> None:
     assert one.diagnostics == other.diagnostics
 
 
+UNSEEN = dataclasses.replace(SGD, eval_actions=False)
+
+
 @pytest.mark.parametrize("during", PROCEDURES)
-def test_a_killed_level_goes_on_bit_for_bit(during, noisy, data):
+def test_what_is_not_looked_at_is_trained_alike(during, noisy, data):
+    """Evaluations are those of a level without a procedure, after its actions at the same step."""
+    torch.manual_seed(0)
+    model = noisy()
+    seen, unseen = (walk(lambda: copy.deepcopy(model), data, during, t) for t in (SGD, UNSEEN))
+    for one, other in zip(seen, unseen, strict=True):
+        assert [e.step for e in other.evaluations] == [5, 10, 12]
+        last = {evaluation.step: evaluation for evaluation in one.evaluations}
+        assert other.evaluations == [last[step] for step in (5, 10, 12)]
+        assert all(torch.equal(one.trained[name], value) for name, value in other.trained.items())
+
+
+@pytest.mark.parametrize("train", [SGD, UNSEEN], ids=["seen", "unseen"])
+@pytest.mark.parametrize("during", PROCEDURES)
+def test_a_killed_level_goes_on_bit_for_bit(during, train, noisy, data):
     torch.manual_seed(0)
     model = noisy()
 
     def network():
         return copy.deepcopy(model)
 
-    whole = walk(network, data, during)
+    whole = walk(network, data, during, train)
     for level in (1, 2):
         for at in range(len(whole[level].evaluations)):
             memory = Kept()
             with pytest.raises(Killed):
-                walk(network, data, during, memory=memory, watch=Killer(level, at))
-            rest = walk(network, data, during, memory=memory)
+                walk(network, data, during, train, memory, Killer(level, at))
+            rest = walk(network, data, during, train, memory)
             for one, other in zip(rest, whole, strict=True):
                 assert_same(one, other)
 
