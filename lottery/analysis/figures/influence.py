@@ -22,7 +22,7 @@ def influence(levels: pd.DataFrame, settings: pd.DataFrame) -> Figure:
         (WIDTH, 3.2),
         f"{levels['study'].iloc[0]}: influence of level length E, threshold P and interval I",
         f"Coded to [−1, 1]: {', '.join(ranges)} (E, I in {unit}). 95 % HC3 intervals, "
-        f"n = {len(table)} runs",
+        f"n\u00a0=\u00a0{len(table)}\u00a0runs",
         sharey=True,
     )
     places = range(len(TERMS))

@@ -12,6 +12,7 @@ from lottery.analysis.report.detectors import QUESTION as OF_DETECTORS
 from lottery.analysis.report.document import listed, nested, number, p_text
 from lottery.analysis.report.filters import QUESTION as OF_FILTERS
 from lottery.analysis.report.filters import short as criteria
+from lottery.analysis.report.influence import short as influence
 from lottery.analysis.report.sources import Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.verdicts import summary
@@ -26,7 +27,8 @@ QUESTION = (
 def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and `more` points."""
     schemes = [_schemes(study, sources), others.short(study, sources)]
-    points = [*schemes, criteria(study, sources), *summary(found, sources), *more]
+    filters = influence(study) or criteria(study, sources)  # a factorial asks for its settings
+    points = [*schemes, filters, *summary(found, sources), *more]
     return _question(study) + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 
