@@ -191,6 +191,11 @@ def test_variants_have_figures_of_their_own(tmp_path):
     pd.concat(tables).to_parquet(folder / "diagnostics.parquet")
     names = {path.stem for path in figures.render("made-up", tmp_path, tmp_path / "plots")}
     assert {"diagnostics_by_weights_one", "diagnostics_by_weights_other"} <= names
+    unknown = tables[1].assign(quantity="cluster_spread").drop_duplicates(["cell", "level"])
+    pd.concat([tables[0], unknown]).to_parquet(folder / "diagnostics.parquet")
+    names = {path.stem for path in figures.render("made-up", tmp_path, tmp_path / "again")}
+    assert "diagnostics_by_weights_one" in names
+    assert "diagnostics_by_weights_other" not in names, "there is nothing to draw in it"
 
 
 def test_a_missing_table_says_how_to_make_it(tmp_path):

@@ -157,6 +157,16 @@ def test_the_short_answer_is_about_filters_and_names_what_is_shown_to_differ(res
     assert "`l2_soft`" in below and "random_hard" not in below
 
 
+def test_what_the_procedure_of_a_later_variant_records_explains_nothing(tmp_path):
+    variants = {"l2_hard": {}, "csgd": {"prune": {"during": "centripetal"}}}
+    write_filter_study(tmp_path, variants, lambda _v, _s, level: 0.2 * level, lambda *_: 0.9)
+    rows = levels("filters", tmp_path).query("variant == 'csgd'").assign(layer="all", value=1e-9)
+    rows = rows.assign(quantity="cluster_spread")
+    rows.to_parquet(tmp_path / "filters" / "diagnostics.parquet")
+    text = compose(load("filters", tmp_path), [])
+    assert section(text, "Filters") and "\n## Why\n" not in text
+
+
 def test_the_full_network_is_run_by_a_command_that_filters_have(tmp_path):
     """There is no shipped study `lenet5`, which the full network is called."""
     write_filter_study(tmp_path, {"l2_hard": {}}, lambda _v, _s, level: 0.2 * level, lambda *_: 0.9)

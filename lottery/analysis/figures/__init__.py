@@ -16,7 +16,7 @@ from lottery.analysis import frames
 from lottery.analysis.collapse import layer_collapses
 from lottery.analysis.detectors import before_retraining
 from lottery.analysis.figures.detectors import detections, precision_recall, shown
-from lottery.analysis.figures.diagnostics import diagnostics_by_weights
+from lottery.analysis.figures.diagnostics import diagnostics_by_weights, panels_of
 from lottery.analysis.figures.families import families
 from lottery.analysis.figures.filters import (
     accuracy_by_macs,
@@ -134,7 +134,10 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         if of_whole:
             several |= _of_tickets(levels, drawn, frames.configuration(study, results))
         if diagnostics is not None:
-            for name, own in diagnostics.groupby("variant"):
+            drawable = (
+                (name, own) for name, own in diagnostics.groupby("variant") if panels_of(own)
+            )
+            for name, own in drawable:
                 several[f"diagnostics_by_weights_{name}"] = partial(
                     diagnostics_by_weights, own, left(levels)
                 )
@@ -161,7 +164,7 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         drawings["early_stop_by_weights"] = lambda: early_stop_by_weights(levels, curves)
     if has_masks(layers):
         drawings["first_layer_masks"] = lambda: first_layer_masks(layers)
-    if diagnostics is not None:
+    if diagnostics is not None and panels_of(diagnostics):
         drawings["diagnostics_by_weights"] = partial(
             diagnostics_by_weights, diagnostics, left(levels)
         )

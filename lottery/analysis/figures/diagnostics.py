@@ -68,6 +68,12 @@ DECADES = 300
 """Ratio of the values on a logarithmic axis that has room for ticks at 1, 2 and 5."""
 
 
+def panels_of(diagnostics: pd.DataFrame) -> list[Panel]:
+    """Panels for which there is anything to draw: a procedure may record other quantities alone."""
+    quantities = set(whole_network(diagnostics)["quantity"])
+    return [panel for panel in PANELS if panel.quantity in quantities]
+
+
 @styled
 def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Figure:
     """Each quantity of the whole network against weights remaining, one panel per quantity.
@@ -77,8 +83,7 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Fi
     told apart by their families alone, and have no intervals. left: what the column
     weights_remaining is called, by `lottery.analysis.sizes.left`.
     """
-    table = whole_network(diagnostics)
-    panels = [panel for panel in PANELS if table["quantity"].eq(panel.quantity).any()]
+    table, panels = whole_network(diagnostics), panels_of(diagnostics)
     rows = -(-len(panels) // COLUMNS)
     summaries = {
         panel.quantity: summary(

@@ -40,6 +40,8 @@ def explanation(study: Study) -> Explanation | None:
     if study.diagnostics is None or "ticket" not in set(levels["branch"]):
         return None
     diagnostics = study.diagnostics[study.diagnostics["variant"] == study.variants[0]]
+    if diagnostics.empty:  # another variant's procedure has recorded something
+        return None
     results = explain(levels, diagnostics)
     return Explanation(levels, diagnostics, results) if len(results) else None
 
