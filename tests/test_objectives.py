@@ -20,7 +20,7 @@ class Regression:
     def __init__(self) -> None:
         self.seen: list[int | None] = []
 
-    def loss(self, output, labels, seen=None):
+    def loss(self, output, labels, seen=None, scale=(1.0, 1.0)):
         self.seen.append(seen)
         return (output[:, 0] - labels).square().mean()
 

@@ -43,7 +43,8 @@ def train_steps(segment: Segment) -> None:
     for (images, labels), rate in zip(steps, segment.rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = objective.loss(model(images).float(), labels, seen)
+        scale = segment.batches.scale(images)
+        loss = objective.loss(model(images).float(), labels, seen, scale)
         seen += len(labels)
         optimizer.zero_grad()
         loss.backward()
