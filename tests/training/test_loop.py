@@ -15,7 +15,7 @@ from lottery.objectives import Classification
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import evaluate, make_optimizer, run_reference
+from lottery.training.loop import evaluate, images_at_once, make_optimizer, run_reference
 from lottery.training.segment import Segment
 from tests.segments import train_steps
 
@@ -122,6 +122,14 @@ def test_the_loss_is_told_how_much_larger_images_are_in_training_than_by_themsel
     shown = [size_at(step, sides, seed=0) for step in range(40)] if sides else []
     assert objective.noted == ([(side / 32, side / 24) for side in shown] or [(1.0, 1.0)] * 40)
     assert len(set(objective.noted)) == len(sides or [1]), "all sizes were seen"
+
+
+@pytest.mark.parametrize(
+    ("side", "on_cpu", "on_gpu"), [(28, 333, 333), (160, 10, 64), (416, 1, 64), (1000, 1, 64)]
+)
+def test_a_gpu_evaluates_large_pictures_many_at_once(side, on_cpu, on_gpu):
+    assert images_at_once(3 * side**2, "cpu") == on_cpu
+    assert images_at_once(3 * side**2, "cuda") == on_gpu
 
 
 def test_training_and_evaluation_set_their_own_mode(noisy, data):
