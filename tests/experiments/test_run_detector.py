@@ -117,6 +117,16 @@ def test_detectors_that_cannot_be_pruned_are_not_trained_first(run_detector, tmp
     assert not (tmp_path / "detector-first").exists()
 
 
+@pytest.mark.parametrize("how", [(), ("--dry-run",)])
+def test_what_cannot_prune_them_is_said_before_they_are_trained(run_detector, tmp_path, how):
+    """Seen at the first pruned level alone: a length that does not end in it."""
+    options = ("--prune.during", "shrinkage(threshold=0.1, every=90it)", *how)
+    status, _, error = run_detector("detector-second", *options, results=tmp_path)
+    assert status == 2
+    assert "prune.during's every is '90it'; allowed: a length that ends in a level" in error
+    assert not (tmp_path / "detector-first").exists()
+
+
 def test_results_at_a_url_are_refused_before_any_training(run_detector):
     status, _, error = run_detector("detector-first", results="memory://detectors")
     assert status == 2
