@@ -161,6 +161,8 @@ def test_readme_command_is_one_that_can_be_typed(
         assert names["main"](arguments) == 0
     elif "make_parser" in names:
         names["make_parser"]().parse_args(arguments)
+    else:
+        pytest.fail(f"{program} has nothing that its arguments could be tried on")
     sys.modules.pop("mine", None)
     shipped = {path.stem for path in (ROOT / "experiments" / "configs").glob("*.yaml")}
     assert set(asked) <= {"mine", *shipped}

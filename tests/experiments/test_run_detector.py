@@ -208,7 +208,16 @@ def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsy
     options = ["--results-dir", str(ran), "--out", str(out)]
     assert export_detector.main(["detector-second", *options, "--lose", "1"]) == 0
     levels = pd.read_csv(ran / "detector-second" / "levels.csv")
-    assert capsys.readouterr().out == f"{out}: {levels['cell'][1]}, level 1\n"
+    detectors = pd.read_csv(ran / "detector-second" / "detectors.csv")
+    whole = detectors[detectors["class"] == "all"]
+    precision = " → ".join(f"{100 * value:.2f} %" for value in levels["test_accuracy"])
+    assert capsys.readouterr().out.splitlines() == [
+        f"{out}: {levels['cell'][1]}, level 1",
+        f"  average precision on test pictures: {precision}",
+        "  parameters: {:,} → {:,}".format(*levels["parameters"]),
+        "  multiply-accumulates: {:,} → {:,}".format(*levels["macs"]),
+        "  bytes: {:,.0f} → {:,.0f}".format(*whole["bytes"]),
+    ]
     parameters = sum(p.numel() for p in load(out).model.parameters())
     assert parameters == levels["parameters"][1] < levels["parameters"][0]
     picture = ran / "detector-second" / "pictures" / "0.jpg"
@@ -235,6 +244,83 @@ def test_a_cell_and_a_level_can_be_asked_for(ran, tmp_path, capsys):
     assert export_detector.main(["detector-second", *options, "--level", "7"]) == 2
     assert "no masks of level 7" in capsys.readouterr().err
     assert export_detector.main(["absent", *options[:4]]) == 2
+
+
+def test_an_unpruned_detector_is_called_so(ran, tmp_path, capsys):
+    """At level 1 average precision on validation pictures lies below any that is allowed."""
+    shutil.copytree(ran / "detector-second", tmp_path / "detector-second")
+    table = pd.read_csv(tmp_path / "detector-second" / "levels.csv")
+    table.loc[table["level"] == 1, "val_accuracy"] = -1.0
+    table.to_csv(tmp_path / "detector-second" / "levels.csv", index=False)
+    assert export_detector.main(["detector-second", "--results-dir", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "No pruned detector loses 0.02 or less: an unpruned one follows."
+    assert second.endswith("level 0")
+
+
+@pytest.mark.parametrize("lose", ["2", "-0.1", "nan"])
+def test_a_loss_that_is_no_fraction_is_refused(ran, capsys, lose):
+    options = ["--results-dir", str(ran), "--lose", lose]
+    assert export_detector.main(["detector-second", *options]) == 2
+    assert f"lose is {float(lose)}; allowed: a fraction from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def exported(ran, tmp_path, monkeypatch, capsys):
+    """An empty folder to work in, but for results of which one study has an exported detector."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results" / "detector-second" / "detector.safetensors"
+    options = ["--results-dir", str(ran), "--out", str(file), "--lose", "1"]
+    assert export_detector.main(["detector-second", *options]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def test_without_a_name_the_exported_detector_is_taken(exported, ran, capsys):
+    Image.new("RGB", (32, 32)).save("photo.png")
+    assert detect.main(["photo.png", "--threshold", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "photo-detected.png: nothing\n"
+    assert printed.err == "with results/detector-second/detector.safetensors\n"
+    shutil.rmtree("results")
+    assert detect.main(["photo.png"]) == 2
+    assert "name one with --detector FILE" in capsys.readouterr().err
+
+
+def test_copies_are_kept_apart_from_each_other_and_from_pictures(exported, capsys):
+    """Two are called photo.png; and the copy of the third would lie on the fourth."""
+    colours = {"a/photo.png": 10, "b/photo.png": 20, "x.png": 30, "x-detected.png": 40}
+    for name, grey in colours.items():
+        (exported / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (grey,) * 3).save(name)
+    assert detect.main([*list(colours)[:2], "--threshold", "1", "--out", "found"]) == 0
+    copies = [Image.open(f"found/photo-detected{n}.png").getpixel((0, 0))[0] for n in ("", "-2")]
+    assert copies == [10, 20]
+    assert detect.main([*list(colours)[2:], "--threshold", "1"]) == 0
+    assert Image.open("x-detected.png").getpixel((0, 0))[0] == 40
+    assert Image.open("x-detected-2.png").getpixel((0, 0))[0] == 30
+    assert detect.main(["x.png", "--threshold", "1"]) == 0, "again: its own copy is replaced"
+    assert Image.open("x-detected.png").getpixel((0, 0))[0] == 30
+
+
+def test_a_photograph_taken_upright_is_searched_and_saved_upright(exported, ran):
+    """Cameras store it lying down, and write how it has to be turned."""
+    upright = Image.open(ran / "detector-second" / "pictures" / "0.jpg").resize((24, 48))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    turned.save("photo.png", exif=exif)
+    upright.save("straight.png")
+    assert detect.main(["photo.png", "straight.png", "--threshold", "0.01"]) == 0
+    drawn = [Image.open(f"{name}-detected.png") for name in ("photo", "straight")]
+    assert drawn[0].size == (24, 48)
+    assert drawn[0].tobytes() == drawn[1].tobytes() != upright.tobytes()
+
+
+@pytest.mark.parametrize("threshold", ["7", "-1", "nan"])
+def test_a_threshold_that_is_no_score_is_refused(exported, capsys, threshold):
+    assert detect.main(["photo.png", "--threshold", threshold]) == 2
+    assert f"threshold is {float(threshold)}; allowed: a score" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_detector_is_said_in_a_line(tmp_path, capsys):
