@@ -135,16 +135,18 @@ def test_results_at_a_url_are_refused_before_any_training(run_detector):
 
 def test_all_that_is_wrong_with_the_data_is_listed_at_once(run_detector, tmp_path):
     folder = photographs(tmp_path / "data" / "mine")
-    options = ("--check-data", "--data-dir", tmp_path / "data", "--data", "voc(mine, size=8)")
+    data = "voc(mine, anchors=2, size=8)"
+    options = ("--check-data", "--data-dir", tmp_path / "data", "--data", data)
     status, printed, _ = run_detector("detector-first", *options)
-    assert (status, printed) == (0, "voc(mine, size=8): no problems\n")
+    assert (status, printed) == (0, f"{data}: no problems\n")
     add_picture(folder, "a", annotation(("cat", 5, 1, 4, 4), ("cat", 1, 1, 40, 4)))
     (folder / "JPEGImages" / "d.png").unlink()
     status, printed, _ = run_detector("detector-first", *options)
     assert status == 1
     assert printed.count("Annotations/a.xml: box") == 2
     assert "JPEGImages/d.jpg: there is no such file" in printed
-    assert printed.endswith("voc(mine, size=8): 3 problems\n")
+    assert "test.txt: no box for test is not difficult" in printed, "d alone had one"
+    assert printed.endswith(f"{data}: 4 problems\n")
     status, printed, _ = run_detector("detector-first", *options[:3], "--data", "voc(absent)")
     assert (status, "there is no such folder" in printed) == (1, True)
 
@@ -156,6 +158,9 @@ def test_help_lists_the_studies_of_detectors_alone(run_detector, capsys, monkeyp
     text = " ".join(capsys.readouterr().out.split())
     assert "or one of: detector-first, detector-second (default: detector-digits)" in text
     assert "--check-data" in text and "--detector STUDY" in text
+    known = re.findall(r"[\w()=.]+", text)
+    for name in ("yolo_v2", "tiny_yolo_v2", "digit_scenes", "voc(folder)", "voc2007", "voc2012"):
+        assert name in known, "the networks and data that it is for"
 
 
 def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
