@@ -163,49 +163,64 @@ def test_help_lists_the_studies_of_detectors_alone(run_detector, capsys, monkeyp
         assert name in known, "the networks and data that it is for"
 
 
-def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
-    """Of the same network and data, trained alike: one study more is all that there is to do."""
-    configs = PLACE / "configs"
-    pruning = [path for path in configs.glob("detector-*.yaml") if "start" in path.read_text()]
-    starting = [path for path in pruning if "start" in yaml.safe_load(path.read_text())]
-    assert len(starting) == 5
-    for path in starting:
-        study = yaml.safe_load(path.read_text())
-        first = yaml.safe_load((configs / f"{study['start']}.yaml").read_text())
-        assert study["train"].pop("eval_start")
-        for setting in ("model", "data", "inits", "seeds", "train"):
-            assert study[setting] == first[setting], (path.stem, setting)
-        assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+def shipped():
+    """The studies that come with the program, by name."""
+    files = sorted((PLACE / "configs").glob("detector-*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text()) for file in files}
 
 
-def test_studies_that_prune_detectors_have_the_same_variants_to_be_compared_by():
-    """Soft pruning follows as often in a round, however many steps this has.
+PRUNING = [name for name, study in shipped().items() if "start" in study]
+"""Those that prune the detectors of another study."""
 
-    The one of a single class has some of them, and as much per round as that of ten classes.
-    """
-    found = {}
-    for path in sorted((PLACE / "configs").glob("detector-*.yaml")):
-        study = yaml.safe_load(path.read_text())
-        if study.get("prune", {}).get("stop") is None:
-            continue
-        end, start = study["train"]["duration"], study["rewind"]["to"]
-        steps_of_round = int(end.removesuffix("it")) - int(start.removesuffix("it"))
-        text = yaml.safe_dump(study["variants"], sort_keys=False)
-        every = {int(steps) for steps in re.findall(r"every=(\d+)it", text)}
-        assert every <= {steps_of_round // 2}, path.stem
-        found[path.stem] = study | {
-            "variants": yaml.safe_load(re.sub(r"every=\d+it", "every half of a round", text))
-        }
-    one, ten = found.pop("detector-digit"), found["detector-digits"]
-    assert len(found) == 4
-    for study in found.values():
-        assert study["variants"] == ten["variants"]
-    assert (
-        one["variants"].items() < ten["variants"].items()
-        and "random_filters_hard" in one["variants"]
-    )
-    for setting in ("train", "prune", "rewind", "levels", "seeds"):
-        assert one[setting] == ten[setting], setting
+
+def steps(length):
+    return int(length.removesuffix("it"))
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_a_shipped_study_prunes_the_detectors_of_another_that_ships(name):
+    """Of the same network and data, and trained on in the same way, only shorter and slower."""
+    study = shipped()[name]
+    first = shipped()[study["start"]]
+    for setting in ("model", "data", "inits", "seeds"):
+        assert study[setting] == first[setting], setting
+    own = {"duration", "lr", "warmup", "eval_every", "eval_start"}
+    before, after = (each["train"] for each in (first, study))
+    alike = before.keys() - own
+    assert {key: after[key] for key in alike} == {key: before[key] for key in alike}
+    assert after.keys() - own == alike and after["eval_start"]
+    assert steps(after["duration"]) < steps(before["duration"]) / 5
+    assert after["lr"] < before["lr"]
+    assert study["rewind"] == {"mode": "learning_rate"}, "weights stay, and the schedule is whole"
+    assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+
+
+def test_five_studies_prune_the_detectors_of_others():
+    assert set(PRUNING) == {
+        f"detector-{data}" for data in ("digits", "digit", "bccd", "digits-full", "bccd-full")
+    }
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_variants_of_a_shipped_study_can_be_compared(name):
+    """At one level all are equally large, but those that are called global; and all alike in all
+    studies, but that some studies have fewer."""
+    study, ten = shipped()[name], shipped()["detector-digits"]
+    variants = study["variants"]
+    assert variants.items() <= ten["variants"].items() and "random_filters_hard" in variants
+    assert name != "detector-bccd" or variants == ten["variants"]
+    for variant, settings in variants.items():
+        prune = study["prune"] | settings.get("prune", {})
+        assert prune.get("scope", "layer") == ("global" if "_global" in variant else "layer")
+        assert settings.keys() <= {"prune"}
+        assert prune["conv_rate"] == study["prune"]["conv_rate"]
+        during = prune.get("during", "none")
+        if "soft" in variant:
+            every = int(re.search(r"every=(\d+)it", during)[1])
+            assert steps(study["train"]["duration"]) >= 10 * every, "again and again in a round"
+    if "full" not in name:
+        for setting in ("prune", "rewind", "levels", "seeds"):
+            assert study[setting] == ten[setting], setting
 
 
 def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsys):
