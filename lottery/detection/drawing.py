@@ -13,6 +13,8 @@ from lottery.detection.objective import Detection
 
 SURE = 0.25
 """Score from which on a detection is shown to people."""
+SHOWN = 4
+"""Pictures in which detections are shown."""
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Of classes, in turn (Tol's bright scheme, which the colour-blind can tell apart)."""
 

@@ -24,7 +24,7 @@ from lottery.costs import cost
 from lottery.costs.latency import in_turns
 from lottery.data.images import Dataset, Examples, load
 from lottery.detection.decoding import detections
-from lottery.detection.drawing import SURE
+from lottery.detection.drawing import SHOWN, SURE
 from lottery.detection.objective import Detection
 from lottery.detection.precision import Curve
 from lottery.errors import ConfigError
@@ -53,8 +53,6 @@ SECONDS = 10.0
 """For all passes of a level, those of the unpruned network among them."""
 RECALLS = np.arange(101) / 100
 """Where curves are read off."""
-SHOWN = 4
-"""Test pictures whose detections are kept."""
 
 Found = dict[str, Any]
 """What is measured of a level: "rows" of detectors.csv, "curves", "detections"."""
