@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as transforms
 
 from lottery.detection.drawing import SURE, draw
-from lottery.detection.export import load
+from lottery.detectors import load
 from lottery.errors import ConfigError, LotteryError, UsageError, in_a_line
 
 

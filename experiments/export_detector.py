@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lottery.detection.export import export_onnx, save
+from lottery.detectors import export_onnx, save
 from lottery.errors import LotteryError
 from lottery.study.detector_choice import best, compared, pick
 

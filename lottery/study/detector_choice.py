@@ -6,7 +6,7 @@ import torch
 
 from lottery.costs import cost
 from lottery.data.images import load
-from lottery.detection.detector import Detector
+from lottery.detectors import Detector
 from lottery.errors import ConfigError, StoreError
 from lottery.models import build
 from lottery.study.detectors import objective_of, small_network

@@ -74,8 +74,8 @@ class TensorBoard:
         if isinstance(self._examples.objective, Detection):
             model = build(self._config.model)
             model.load_state_dict(level.trained)
-            few = self._examples.subset(torch.arange(min(SHOWN, len(self._examples)))).to("cpu")
-            found = panel(model.eval(), few, self._examples.objective)
+            few, _ = self._examples.batch(slice(0, SHOWN))
+            found = panel(model.eval(), few.cpu(), self._examples.objective)
             self._writer.add_image("detections", found, self._done)
         self._writer.flush()
 

@@ -1,10 +1,12 @@
 """A detector is trained for the region loss and judged by mean average precision."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from lottery import detection
 from lottery.detection import VOC_ANCHORS, Detection, RegionLoss, average_precision, detections
 
 DETECTION = Detection(("cat", "dog"), VOC_ANCHORS)
@@ -25,6 +27,12 @@ def some_boxes() -> torch.Tensor:
             [[1, 0.0, 0.0, 0.5, 0.5, 1], padding],
         ]
     )
+
+
+def test_what_a_detector_is_trained_for_knows_of_no_data():
+    """Data sets come with their objective, and so import it."""
+    for file in Path(detection.__file__).parent.glob("*.py"):
+        assert "from lottery.data" not in file.read_text(), file.name
 
 
 def test_the_prior_is_for_the_first_images_of_training_alone():

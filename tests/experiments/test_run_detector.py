@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from experiments import detect, export_detector
-from lottery.detection.export import load
+from lottery.detectors import load
 from tests import squares, tiny
 from tests.data.photographs import add_picture, annotation, photographs
 
