@@ -58,7 +58,7 @@ def test_classes_that_cannot_be_learnt_are_warned_of(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("drop_broken", [False, True])
-def test_what_loading_would_refuse_is_a_problem_too(tmp_path, drop_broken):
+def test_what_loading_would_refuse_is_a_problem_too(tmp_path, drop_broken, caplog):
     """Three sizes of box, and five anchors; with a broken box, too, if such are left out."""
     folder = photographs(tmp_path / "pets")
     spec = f"voc(pets, size=8, drop_broken={str(drop_broken).lower()})"
@@ -68,6 +68,7 @@ def test_what_loading_would_refuse_is_a_problem_too(tmp_path, drop_broken):
     (folder / "Annotations/d.xml").write_text(annotation(("cat", 1, 1, 4, 4), ("cat", 3, 1, 3, 4)))
     broken = "Annotations/d.xml: box 3 1 3 4 (cat) is empty: a pixel wide or high"
     assert detection.problems(spec, tmp_path) == [broken, few][: 1 + drop_broken]
+    assert not caplog.messages, "all is in the list"
 
 
 @pytest.fixture
