@@ -4,46 +4,60 @@
   python experiments/export_detector.py detector-bccd --cell NAME --level 3
 
 The best is that of fewest multiply-accumulates whose average precision on validation pictures lies
-at most --lose below that of its own unpruned detector. The networks of the study must be on this
-disk, in its folder cells/.
+at most --lose below that of its own unpruned detector. Among many some pass by luck; on test
+pictures, which had no say, its average precision is printed. The networks of the study must be on
+this disk, in its folder cells/.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from lottery.detection.export import export_onnx, save
+from lottery.detectors import export_onnx, save
 from lottery.errors import LotteryError
-from lottery.study.detector_choice import best, pick
+from lottery.study.detector_choice import best, compared, pick
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 written, 2 not."""
+def make_parser() -> argparse.ArgumentParser:
+    """The program's arguments."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", metavar="STUDY", help="a name under the results folder")
     parser.add_argument("--cell", metavar="NAME", help="a cell of levels.csv, instead of the best")
     parser.add_argument("--level", type=int, help="of that cell")
-    parser.add_argument("--lose", type=float, default=0.02, help="a fraction (%(default)s)")
+    parser.add_argument(
+        "--lose", type=float, default=0.02, help="a fraction, 0.02 for 2 points (%(default)s)"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="RESULTS_DIR/STUDY/detector.safetensors"
     )
     parser.add_argument("--onnx", action="store_true", help="write FILE.onnx too")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="%(default)s")
     parser.add_argument("--data-dir", help="cached data sets; else $LOTTERY_DATA, else data/")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 written, 2 not."""
+    options = make_parser().parse_args(arguments)
     if (options.cell is None) != (options.level is None):
         return _complain("--cell and --level go together")
     folder = options.results_dir / options.study
     try:
-        chosen = options.cell, options.level
-        if options.cell is None:
-            chosen = best(folder, options.lose)
-        detector = pick(folder, *chosen, options.data_dir)
+        name, level = options.cell, options.level
+        if name is None:
+            name, level = best(folder, options.lose)
+            if level == 0:
+                print(
+                    f"No pruned detector loses {options.lose:g} or less: an unpruned one follows."
+                )
+        detector = pick(folder, name, level, options.data_dir)
         file = options.out or folder / "detector.safetensors"
         save(detector, file)
-        print(f"{file}: {chosen[0]}, level {chosen[1]}")
+        print(f"{file}: {name}, level {level}")
+        for line in compared(folder, name, level, detector):
+            print(f"  {line}")
         if options.onnx:
             export_onnx(detector, file.with_suffix(".onnx"))
             print(file.with_suffix(".onnx"))

@@ -26,11 +26,18 @@ class Metrics:
 class Objective(Protocol):
     """A loss and a measure of success."""
 
-    def loss(self, output: Tensor, labels: Tensor, seen: int | None = None) -> Tensor:
+    def loss(
+        self,
+        output: Tensor,
+        labels: Tensor,
+        seen: int | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
+    ) -> Tensor:
         """Mean loss of a batch, a scalar.
 
-        seen: images that the network was trained on before, of which a loss may depend; None
-        outside of training.
+        seen: images that the network was trained on before, on which a loss may depend; None
+        outside of training. scale: width and height of the images that it was shown, as multiples
+        of the examples' own; other than 1 where `train.sizes` resizes them.
         """
         ...
 
@@ -49,8 +56,14 @@ class Classification:
     output: logits (batch, classes). labels: int64 class indices (batch,).
     """
 
-    def loss(self, output: Tensor, labels: Tensor, seen: int | None = None) -> Tensor:
-        """Mean cross-entropy, from first to last step the same."""
+    def loss(
+        self,
+        output: Tensor,
+        labels: Tensor,
+        seen: int | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
+    ) -> Tensor:
+        """Mean cross-entropy, at all steps and sizes the same."""
         return F.cross_entropy(output, labels)
 
     def measure(self, predictions: Predictions) -> Metrics:

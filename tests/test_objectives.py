@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from lottery.data.images import Examples, Splits
 from lottery.objectives import CLASSIFICATION, Metrics
-from lottery.pruning.schedule import PruneConfig
-from lottery.tickets import find_tickets
+from lottery.tickets import Level, Memory, find_tickets
 from lottery.tickets.imp import RewindConfig
 from lottery.training.config import TrainConfig
 
@@ -21,7 +20,7 @@ class Regression:
     def __init__(self) -> None:
         self.seen: list[int | None] = []
 
-    def loss(self, output, labels, seen=None):
+    def loss(self, output, labels, seen=None, scale=(1.0, 1.0)):
         self.seen.append(seen)
         return (output[:, 0] - labels).square().mean()
 
@@ -48,28 +47,56 @@ def test_a_network_without_a_logit_per_class_is_refused(shape):
         CLASSIFICATION.check(torch.zeros(shape), 3)
 
 
+class Earlier(Memory):
+    """Has a level 0 that was trained elsewhere."""
+
+    def __init__(self, level: Level | None) -> None:
+        super().__init__()
+        self._level = level
+
+    def load_level(self, level, initial):
+        return None if level else self._level
+
+
+def tickets(objective, *, levels, duration, mode, to="0it", memory=None):
+    """A small network is trained for the objective; its levels."""
+    images = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    examples = Examples(images, (images.sum(1) > 2).long(), objective)
+    model = nn.Sequential(OrderedDict(fc1=nn.Linear(4, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 1)))
+    found = find_tickets(
+        model,
+        Splits(examples, examples, examples, 2),
+        levels=levels,
+        train=TrainConfig(duration=duration, batch_size=5, eval_every="2it", lr=0.05),
+        rewind=RewindConfig(mode=mode, to=to),
+        memory=memory,
+    )
+    return list(found), model, examples
+
+
 @pytest.mark.parametrize(
     ("mode", "first_of_levels"), [("weights", [0, 0, 0]), ("none", [0, 20, 40])]
 )
 def test_an_objective_of_ones_own_trains_and_knows_how_often_it_was_trained(mode, first_of_levels):
     objective = Regression()
-    images = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
-    examples = Examples(images, (images.sum(1) > 2).long(), objective)
-    data = Splits(examples, examples, examples, 2)
-    model = nn.Sequential(OrderedDict(fc1=nn.Linear(4, 8), relu=nn.ReLU(), fc2=nn.Linear(8, 1)))
-    levels = list(
-        find_tickets(
-            model,
-            data,
-            levels=2,
-            train=TrainConfig(duration="4it", batch_size=5, eval_every="2it", lr=0.05),
-            prune=PruneConfig(),
-            rewind=RewindConfig(mode=mode),
-        )
-    )
+    levels, model, examples = tickets(objective, levels=2, duration="4it", mode=mode)
     starts = [seen for seen in objective.seen if seen is not None]
     assert starts == [first + 5 * step for first in first_of_levels for step in range(4)]
     assert {level.engine for level in levels} == {"reference"}, "others compute cross-entropy"
     with torch.no_grad():
-        expected = objective.measure([(model(images), examples.labels)])
+        expected = objective.measure([(model(examples.images), examples.labels)])
     assert levels[-1].test == expected
+
+
+@pytest.mark.parametrize(
+    ("to", "first_of_levels"), [("0it", [50, 70]), ("1it", [50, 65]), ("3it", [50, 55])]
+)
+def test_what_an_unpruned_network_was_trained_for_elsewhere_counts_in_full(to, first_of_levels):
+    """10 steps of it, though a level of its own has 4, of which some are gone back to."""
+    (unpruned,), _, _ = tickets(Regression(), levels=0, duration="10it", mode="none")
+    objective = Regression()
+    mode, memory = "learning_rate", Earlier(unpruned)
+    tickets(objective, levels=2, duration="4it", mode=mode, to=to, memory=memory)
+    starts = [seen for seen in objective.seen if seen is not None]
+    steps = range(4 - int(to.removesuffix("it")))
+    assert starts == [first + 5 * step for first in first_of_levels for step in steps]

@@ -63,6 +63,7 @@ class Batches:
         self.level = level
         self.augmentation = augmentation
         self.sizes = sizes
+        self._shown = shown
         self._moves_boxes = moves_boxes
         self._latest: tuple[int, Tensor, Tensor] | None = None  # epoch and what is drawn for it
         self.steps_per_epoch = len(examples) // batch_size
@@ -91,6 +92,13 @@ class Batches:
                 size = size_at(step, self.sizes, seed=self.seed, level=self.level)
                 images = resize(images, size)
         return images, labels
+
+    def scale(self, images: Tensor) -> tuple[float, float]:
+        """Width and height of a step's input, as multiples of the examples' own."""
+        if not self.sizes:
+            return 1.0, 1.0
+        height, width = self._shown[1:]
+        return images.shape[3] / width, images.shape[2] / height
 
     def drawn(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Which examples those steps see, and the choices of how each is changed.

@@ -1,22 +1,31 @@
 """Data sets for detectors by name: folder in VOC layout, VOC itself, and digit scenes."""
 
 import inspect
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from lottery.data import cache, download
 from lottery.data.boxes import Scenes
 from lottery.data.images import DATASETS, Dataset, load
 from lottery.data.scene_files import SceneSet, scene_folder
 from lottery.data.scenes import Classes, class_names
-from lottery.data.voc import check_voc
+from lottery.data.voc_check import check_voc
 from lottery.data.voc_scenes import Pictures, VocPictures, read_voc
 from lottery.detection.anchors import box_sizes, cluster_anchors
 from lottery.detection.objective import Detection
-from lottery.errors import ConfigError, DataError
+from lottery.errors import ConfigError, DataError, LotteryError
 from lottery.registry import parse_spec
+from lottery.seeds import generator
+
+log = logging.getLogger("lottery")
+
+FOR_VAL = 1 / 8
+"""Part of the training pictures that are for validation where there are no others."""
 
 # fmt: off
 VOC_CLASSES = (
@@ -38,8 +47,10 @@ def voc(
 ) -> Dataset:
     """A folder of one's own in VOC layout; see `lottery.data.voc_scenes.read_voc`.
 
-    A relative path is one in the data folder. anchors: how many sizes of box k-means is to find
-    among the training pictures', for the detector to start from; so for the other data sets here.
+    A relative path is one in the data folder. Where it lists no pictures for validation beside
+    those for test, an eighth of the training pictures is. anchors: how many sizes of box k-means is
+    to find among the training pictures', for the detector to start from; so for the other data sets
+    here.
     """
     place = data_dir / Path(folder).expanduser()
     found = read_voc(place, size, names, drop_broken=drop_broken, cache_dir=data_dir)
@@ -58,8 +69,8 @@ def voc2007(
 def voc2012(
     data_dir: Path, size: int = 416, drop_broken: bool = False, anchors: int = 5
 ) -> Dataset:
-    """Pascal VOC 2012: 5,717 photographs to train on and, as its test set has no public boxes,
-    5,823 of its validation set to test on, in 20 classes.
+    """Pascal VOC 2012: 5,717 photographs to train on, an eighth of them for validation, and, as its
+    test set has no public boxes, 5,823 of its validation set to test on, in 20 classes.
     """
     return _dataset(_pascal(data_dir, "2012", ("trainval",), size, drop_broken), anchors)
 
@@ -85,46 +96,93 @@ def digit_scenes(
 def problems(spec: str, data_dir: Path) -> list[str]:
     """All that is wrong with a data set, each with its file and value; nothing if it is sound.
 
-    Of one in VOC layout everything is listed at once, what `drop_broken` would leave out too; of
-    any other, why it cannot be loaded.
+    Of one in VOC layout everything is listed at once, what `drop_broken` would leave out too; and
+    of any, why it cannot be loaded.
     """
+    found, left_out = _in_files(spec, data_dir)
+    if found and not left_out:
+        return found
+    logging.disable(logging.WARNING)  # of what is listed already
+    try:
+        load(spec, data_dir)
+    except LotteryError as error:
+        found += str(error).splitlines()
+    finally:
+        logging.disable(logging.NOTSET)
+    return found
+
+
+def _in_files(spec: str, data_dir: Path) -> tuple[list[str], bool]:
+    """What is wrong with the files of a data set, and whether what is broken is left out."""
     name, args, options = parse_spec(spec, "data")
     function = inspect.unwrap(DATASETS.resolve(spec))
+    if function not in (voc, voc2007, voc2012, digit_scenes):
+        return [], False
     try:
-        if function not in (voc, voc2007, voc2012, digit_scenes):
-            load(spec, data_dir)
-            return []
         given = inspect.signature(function).bind(data_dir, *args, **options).arguments
+        drop_broken = bool(given.get("drop_broken"))
         if function is voc:
-            return check_voc(data_dir / Path(given["folder"]).expanduser(), given.get("names"))
+            folder = data_dir / Path(given["folder"]).expanduser()
+            return check_voc(folder, given.get("names")), drop_broken
         if function is not digit_scenes:
             folder = data_dir / {voc2007: "VOC2007", voc2012: "VOC2012"}[function]
-            return check_voc(folder, VOC_CLASSES)
+            return check_voc(folder, VOC_CLASSES), drop_broken
         scenes = SceneSet(
             **{key: given[key] for key in given if key not in ("data_dir", "anchors")}
         )
-        return check_voc(scene_folder(scenes, data_dir), class_names(scenes.classes))
+        return check_voc(scene_folder(scenes, data_dir), class_names(scenes.classes)), False
     except DataError as error:
-        return str(error).splitlines()
+        return str(error).splitlines(), False
     except TypeError as error:
         raise ConfigError("data", spec, f"{name} with its options ({error})") from error
 
 
 def _dataset(found: VocPictures, anchors: int) -> Dataset:
     """What is read, to be learned with so many anchors."""
-    sizes = cluster_anchors(box_sizes(found.train.boxes), anchors)
-    objective = Detection(found.names, sizes)
+    train, val = (found.train, found.val) if found.val else _held_out(found.train)
+    _warn_of_unlearnt(found.names, train, [found.test] if val is None else [val, found.test])
+    objective = Detection(found.names, cluster_anchors(box_sizes(train.boxes), anchors))
 
     def scenes(part: Pictures) -> Scenes:
         return Scenes(part.images, part.boxes, objective)
 
     return Dataset(
         found.name,
-        scenes(found.train),
+        scenes(train),
         scenes(found.test),
         classes=len(found.names),
-        val=None if found.val is None else scenes(found.val),
+        val=None if val is None else scenes(val),
     )
+
+
+def _held_out(pictures: Pictures) -> tuple[Pictures, Pictures | None]:
+    """Pictures to train on and, drawn from them, for validation; none of a single one.
+
+    The same for every seed, as where a list tells them.
+    """
+    total = len(pictures.images)
+    count = min(total - 1, max(1, round(total * FOR_VAL)))
+    order = torch.randperm(total, generator=generator(0, "validation pictures"))
+    held_out, kept = order[:count].sort().values, order[count:].sort().values
+    val, train = (Pictures(pictures.images[i], pictures.boxes[i]) for i in (held_out, kept))
+    return train, val if count else None
+
+
+def _warn_of_unlearnt(names: Sequence[str], train: Pictures, others: Sequence[Pictures]) -> None:
+    """Say which classes can only be missed."""
+    asked = set().union(*map(_to_find, others))
+    for label in sorted(asked - _to_find(train)):
+        log.warning(
+            "no picture to train on has a %r that is not difficult, but others have: its average "
+            "precision will be 0",
+            names[label],
+        )
+
+
+def _to_find(part: Pictures) -> set[int]:
+    """Classes of the boxes that are not difficult."""
+    label, difficult = part.boxes[..., 0], part.boxes[..., 5]
+    return set(label[(label >= 0) & (difficult == 0)].int().tolist())
 
 
 def _pascal(

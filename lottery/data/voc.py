@@ -1,4 +1,4 @@
-"""Any folder in the layout of Pascal VOC: what is wrong with it, and its scenes.
+"""Any folder in the layout of Pascal VOC: its lists, and its pictures with their boxes.
 
     JPEGImages/*.jpg (or .jpeg, .png)   Annotations/*.xml   ImageSets/Main/{train,val,test}.txt
 
@@ -72,13 +72,20 @@ def listed(folder: Path) -> tuple[dict[str, list[str]], list[str]]:
     ]
     for part, names in found.items():
         if not names:
-            problems.append(f"{LISTS}: no picture is listed for {part}")
+            problems.append(f"{list_file(folder, part)}: no picture is listed for {part}")
         twice = (name for name, times in Counter(names).items() if times > 1)
         problems += [f"{LISTS}: {name} is listed twice for {part}" for name in twice]
     for one, other in combinations(found, 2):
         in_both = sorted(set(found[one]) & set(found[other]))
         problems += [f"{LISTS}: {name} is listed for {one} and {other}" for name in in_both]
     return found, problems
+
+
+def list_file(folder: Path, part: str) -> Path:
+    """Where the pictures of a part are listed, as `listed` finds them."""
+    names = {"train": ("train", "trainval"), "val": ("val",), "test": ("test", "val")}[part]
+    files = (LISTS / f"{name}.txt" for name in names)
+    return next(file for file in files if (folder / file).exists())
 
 
 def _list(folder: Path, part: str) -> list[str] | None:
@@ -92,21 +99,6 @@ def _list(folder: Path, part: str) -> list[str] | None:
         raise DataError(
             f"cannot read {LISTS}/{part}.txt in {folder}: {in_a_line(error)}"
         ) from error
-
-
-def check_voc(folder: str | Path, names: Sequence[str] | None = None) -> list[str]:
-    """Everything that is wrong with a data set in VOC layout; each with its file and value.
-
-    Listed pictures are read whole; files that no list names are passed over. names: the classes,
-    if not simply those of the data. A box may leave its image by a pixel, as if pixels were counted
-    from 0, and is clipped when read; a box one pixel wide or high is a slip of the hand, and empty.
-    """
-    folder = Path(folder).expanduser()
-    found, problems = listed(folder)
-    in_order = dict.fromkeys(name for names in found.values() for name in names)
-    for picture in pictures(folder, list(in_order), names):
-        problems += picture.problems
-    return problems
 
 
 def pictures(folder: Path, listed: Sequence[str], names: Sequence[str] | None) -> Iterator[Picture]:

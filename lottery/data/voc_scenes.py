@@ -64,7 +64,7 @@ def read_voc(
     stretched, so average precision means the same.
 
     names: the classes in order, else those of the data in alphabetical order. Raises DataError for
-    anything that `check_voc` would list. With drop_broken, boxes that cannot be used (empty, upside
+    any file that `check_voc` would list. With drop_broken, boxes that cannot be used (empty, upside
     down, outside the image, of an unknown class) are left out instead, as are whole pictures that
     cannot (missing, no XML, another size than their annotation tells); a warning tells how many and
     which. Wrong lists are an error all the same.

@@ -1,4 +1,4 @@
-"""Anchors: typical sizes of boxes, (width, height) as fractions of the image.
+"""Anchors: typical sizes of boxes, (width, height) as fractions of the image in its own size.
 
 A detector predicts every box as a change of an anchor (Redmon & Farhadi 2017, section 2).
 """

@@ -42,7 +42,8 @@ class Grid:
 def read(output: Tensor, anchors: Tensor) -> Grid:
     """Tell the numbers apart that a detector gives.
 
-    output: (batch, anchors × (5 + classes), rows, columns). anchors: (anchors, 2), on any device.
+    output: (batch, anchors × (5 + classes), rows, columns). anchors: (anchors, 2), on any device,
+    as fractions of the images shown.
     """
     batch, channels, rows, columns = output.shape
     per_anchor, rest = divmod(channels, len(anchors))

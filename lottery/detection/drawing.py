@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import draw_bounding_boxes, make_grid
 
-from lottery.data.images import Examples
 from lottery.detection.decoding import detections
 from lottery.detection.objective import Detection
 
 SURE = 0.25
 """Score from which on a detection is shown to people."""
+SHOWN = 4
+"""Pictures in which detections are shown."""
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Of classes, in turn (Tol's bright scheme, which the colour-blind can tell apart)."""
 
@@ -38,12 +39,12 @@ def draw(image: Tensor, found: Tensor, names: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def panel(model: nn.Module, examples: Examples, objective: Detection) -> Tensor:
+def panel(model: nn.Module, inputs: Tensor, objective: Detection) -> Tensor:
     """What a detector, in eval mode, finds in a few pictures: uint8, (3, height, width).
 
-    Small pictures are enlarged, so that what is written in them can be read.
+    inputs: (pictures, 3, height, width), 0 to 1, on the CPU. Small ones are enlarged, so that what
+    is written in them can be read.
     """
-    inputs, _ = examples.batch(slice(None))
     found = detections(model(inputs), objective.anchors, SURE)
     shown = F.interpolate(inputs, scale_factor=max(1, round(320 / min(inputs.shape[2:]))))
     pictures = (shown * 255).round().to(torch.uint8)

@@ -9,6 +9,10 @@ of the anchor that fits its size best. The loss of an image is
 with x and y in fractions of the cell, w, h and the anchor's p, q in those of the image. IoU, of the
 box predicted and the true one, is a target: no gradient goes through it. Others that overlap any
 box by an IoU above 0.6 are left alone, as they have found an object.
+
+An anchor is so many pixels, in whatever size images are shown: of images enlarged to twice their
+sides p and q are half the fractions. What a network sees around a cell then asks for the same tw
+and th at all sizes; a network of convolutions cannot know how large the image is.
 """
 
 from dataclasses import dataclass
@@ -20,13 +24,16 @@ from torch.nn import functional as F
 from lottery.detection.decoding import Grid, read
 from lottery.detection.iou import box_iou, size_iou
 
+PRIOR_IMAGES = 12_800
+"""Of darknet's training, with its prior."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegionLoss:
     """The loss of a detector with these anchors; weights are darknet's for VOC."""
 
     anchors: Tensor
-    """(width, height) as fractions of the image: (anchors, 2)."""
+    """(width, height) as fractions of the image, in its own size: (anchors, 2)."""
     coord: float = 1.0
     """Weight of place and size; it counts twice for the smallest boxes, once for the largest."""
     object: float = 5.0
@@ -40,21 +47,25 @@ class RegionLoss:
     prior: float = 0.01
     """At first, all others are drawn with this weight to their anchor in the middle of their cell:
     ½ Σ_others prior [(σ(tx) - ½)² + (σ(ty) - ½)² + tw² + th²]."""
-    prior_images: int = 12_800
+    prior_images: int = PRIOR_IMAGES
     """For how many images of training that is so."""
 
-    def __call__(self, output: Tensor, boxes: Tensor, seen: int) -> Tensor:
+    def __call__(
+        self, output: Tensor, boxes: Tensor, seen: int, scale: tuple[float, float] = (1.0, 1.0)
+    ) -> Tensor:
         """The mean over images, a scalar in float32 (float64 where the output is).
 
         output: (batch, anchors × (5 + classes), rows, columns). boxes: (batch, most boxes, 6), rows
         (class, x0, y0, x1, y1, difficult) with a width and a height above 0; those of class -1 are
-        padding. seen: images of training before this batch. A prediction that would be responsible
-        for several boxes is so for the last. None is for a difficult box, as in darknet's training
-        on VOC, but what overlaps one is left alone: the evaluation ignores them too.
+        padding. seen: images of training before this batch. scale: width and height of the images
+        shown, as multiples of their own. A prediction that would be responsible for several boxes
+        is so for the last. None is for a difficult box, as in darknet's training on VOC, but what
+        overlaps one is left alone: the evaluation ignores them too.
         """
-        grid = read(output, self.anchors)
+        anchors = self.anchors / self.anchors.new_tensor(scale)
+        grid = read(output, anchors)
         corners, real = boxes[..., 1:5].to(grid.boxes), boxes[..., 0] >= 0
-        matches = _match(grid, self.anchors.to(corners), corners, real & (boxes[..., 5] == 0))
+        matches = _match(grid, anchors.to(corners), corners, real & (boxes[..., 5] == 0))
         with torch.no_grad():
             overlaps = box_iou(grid.boxes[:, :, None], corners[:, None]) > self.overlap
             found = (overlaps & real[:, None]).any(dim=2)

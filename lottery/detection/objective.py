@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lottery.detection.decoding import detections
-from lottery.detection.loss import RegionLoss
+from lottery.detection.loss import PRIOR_IMAGES, RegionLoss
 from lottery.detection.precision import Precision, Rule, average_precision
 from lottery.objectives import Metrics, Predictions
 
@@ -22,12 +22,22 @@ class Detection:
     names: tuple[str, ...]
     """What class 0, 1, ... is called."""
     anchors: Tensor
-    """(width, height) as fractions of the image: (anchors, 2)."""
+    """(width, height) as fractions of the image, in its own size: (anchors, 2). For VOC darknet's
+    are `lottery.detection.VOC_ANCHORS`; shipped data sets look for their own."""
+    prior_images: int = PRIOR_IMAGES
+    """For how many images of training the loss has its prior: fewer suit trainings that are short
+    beside darknet's 5 million."""
 
-    def loss(self, output: Tensor, labels: Tensor, seen: int | None = None) -> Tensor:
+    def loss(
+        self,
+        output: Tensor,
+        labels: Tensor,
+        seen: int | None = None,
+        scale: tuple[float, float] = (1.0, 1.0),
+    ) -> Tensor:
         """The region loss; with its prior while `seen` says that training has just begun."""
-        region = RegionLoss(self.anchors)
-        return region(output, labels, region.prior_images if seen is None else seen)
+        region = RegionLoss(self.anchors, prior_images=self.prior_images)
+        return region(output, labels, self.prior_images if seen is None else seen, scale)
 
     def measure(self, predictions: Predictions) -> Metrics:
         """Mean region loss; as accuracy, mean average precision at an IoU of ½, by the area."""

@@ -119,15 +119,18 @@ class StudyConfig:
 
     model: str = "lenet_300_100"
     """Network: lenet_300_100, lenet5, conv2, conv4, conv6, cifar_quick, vgg16_bn, resnet20,
-    resnet56 or wide_resnet, with options as in conv6(width=0.25) or wide_resnet(28, 10), or
-    module:function that returns an nn.Module."""
+    resnet56 or wide_resnet, with options as in conv6(width=0.25) or wide_resnet(28, 10); a
+    detector, yolo_v2 or tiny_yolo_v2, as in yolo_v2(classes=3); or module:function that returns an
+    nn.Module."""
 
     data: str = "mnist"
-    """Data set: mnist, cifar10, or module:function that returns a lottery.data.Dataset."""
+    """Data set: mnist or cifar10; for detectors digit_scenes, voc2007, voc2012 or a folder in
+    VOC's layout, voc(folder), with options as in digit_scenes(classes=one, size=160); or
+    module:function that returns a lottery.data.Dataset."""
 
     validation: int = 5000
     """Training images held out for validation and early stopping, drawn by each seed. Not used
-    where the data set comes with validation images of its own."""
+    where the data set comes with validation images of its own, as those for detectors do."""
 
     stratified: bool = True
     """Hold out the same share of every class, or draw without regard to class."""

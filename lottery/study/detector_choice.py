@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import torch
+
+from lottery.costs import cost
 from lottery.data.images import load
-from lottery.detection.detector import Detector
+from lottery.detectors import Detector
 from lottery.errors import ConfigError, StoreError
+from lottery.models import build
 from lottery.study.detectors import objective_of, small_network
 from lottery.study.grid import TICKET, cells
 from lottery.study.store import StudyStore
@@ -15,8 +19,11 @@ def best(folder: Path, lose: float) -> tuple[str, int]:
     """Cell and level of fewest multiply-accumulates among a study's tickets that are good enough.
 
     lose: by how much the validation accuracy of a level may lie below its own level 0's, as a
-    fraction. At equal cost the more accurate is better.
+    fraction. At equal cost the more accurate is better. It is level 0 if no pruned one is good
+    enough.
     """
+    if not 0 <= lose <= 1:
+        raise ConfigError("lose", lose, "a fraction from 0 to 1, such as 0.02 for 2 points of AP")
     table = read_table(folder / "levels.csv")
     if "macs" not in table or table.empty:
         raise StoreError(f"no detectors without filters in {folder}")
@@ -45,3 +52,22 @@ def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None
     model = small_network(config, store, tickets[name], level, data.test)
     size = int(data.test.images.shape[1])
     return Detector(model, config.variant(tickets[name].variant).model, objective, size)
+
+
+def compared(folder: Path, name: str, level: int, detector: Detector) -> list[str]:
+    """What the detector picked does and costs, after what its ticket's unpruned one does: lines."""
+    cell = StudyStore(folder.parent, folder.name).cell(name)
+    records = (cell.record(0), cell.record(level))
+    precision = [100 * record["level"]["test_accuracy"] for record in records if record]
+    image = torch.zeros(1, 3, detector.size, detector.size)
+    costs = [cost(model, image) for model in (build(detector.spec).eval(), detector.model)]
+    return [
+        f"average precision on test pictures: {_change([f'{value:.2f} %' for value in precision])}",
+        f"parameters: {_change([f'{each.parameters:,}' for each in costs])}",
+        f"multiply-accumulates: {_change([f'{each.macs:,}' for each in costs])}",
+        f"bytes: {_change([f'{each.disk_bytes:,}' for each in costs])}",
+    ]
+
+
+def _change(values: list[str]) -> str:
+    return " → ".join(values)

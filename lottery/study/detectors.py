@@ -4,8 +4,10 @@ They are measured when all cells are done, one after the other, as times need a 
 is measured of a level is kept beside it, so that an interruption costs one level at most.
 """
 
+import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from lottery.costs import cost
 from lottery.costs.latency import in_turns
 from lottery.data.images import Dataset, Examples, load
 from lottery.detection.decoding import detections
-from lottery.detection.drawing import SURE
+from lottery.detection.drawing import SHOWN, SURE
 from lottery.detection.objective import Detection
 from lottery.detection.precision import Curve
 from lottery.errors import ConfigError
@@ -44,11 +46,13 @@ from lottery.training.loop import autocast, in_batches
 log = logging.getLogger("lottery")
 
 PASSES = 50
-"""Of one picture, timed for the latency."""
+"""Of one picture, timed for the latency of a network that is fast enough."""
+LEAST_PASSES = 5
+"""Of one that is not."""
+SECONDS = 10.0
+"""For all passes of a level, those of the unpruned network among them."""
 RECALLS = np.arange(101) / 100
 """Where curves are read off."""
-SHOWN = 4
-"""Test pictures whose detections are kept."""
 
 Found = dict[str, Any]
 """What is measured of a level: "rows" of detectors.csv, "curves", "detections"."""
@@ -73,7 +77,7 @@ def measure_detectors(
         todo = [each for each in levels if not each.measured]
         if todo or (levels and not all((store.root / name).exists() for name in OF_DETECTORS)):
             data = load(config.data, data_dir)
-            _measure_all(joined, store, todo, data, device)
+            _measure_all(joined, store, levels, data, device)
             found = [(each.cell, each.level, json.loads(each.path.read_text())) for each in levels]
             write_tables(store.root, joined, found, data.test, SHOWN)
     return read_detectors(store.root / "detectors.csv")
@@ -103,10 +107,21 @@ def _levels(config: StudyConfig, store: StudyStore) -> Iterator[_Level]:
 
 
 def _measure_all(
-    config: StudyConfig, store: StudyStore, todo: Sequence[_Level], data: Dataset, device: str
+    config: StudyConfig, store: StudyStore, levels: Sequence[_Level], data: Dataset, device: str
 ) -> None:
+    """Measure what is not measured yet; of unpruned networks that are one, only the first."""
     objective = objective_of(data, config.data)
+    first: dict[tuple[str, ...], _Level] = {}
+    for each in sorted(levels, key=lambda each: not each.measured):
+        if each.level == 0:
+            first.setdefault(_identity(config, each), each)
+    todo = [each for each in levels if not each.measured]
     for number, each in enumerate(todo, start=1):
+        twin = each if each.level else first[_identity(config, each)]
+        if twin is not each:
+            with whole(each.path) as path:
+                shutil.copyfile(twin.path, path)
+            continue
         what = f"{each.cell.label}, level {each.level}"
         log.info("measuring %s (%d of %d)", what, number, len(todo))
         networks = {
@@ -121,6 +136,17 @@ def _measure_all(
             log.warning("other processes kept %.1f cores busy: times are doubtful", busy)
         with whole(each.path) as path:
             path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def _identity(config: StudyConfig, level: _Level) -> tuple[str, ...]:
+    """From what all that is measured of a level follows.
+
+    The file is the same where several variants took an unpruned network from one study.
+    """
+    own = config.variant(level.cell.variant)
+    with level.of.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest, own.model, own.train.precision
 
 
 def objective_of(data: Dataset, spec: str) -> Detection:
@@ -189,9 +215,12 @@ def _sizes(model: nn.Module, examples: Examples) -> Found:
 
 def _times(networks: Mapping[int, nn.Module], level: int, picture: Tensor) -> Found:
     """Of one picture on one thread of the CPU, in turns with the unpruned network of level 0."""
+    picture = picture.cpu()
     with repeatable("cpu"):
+        turn = 2 * sum(taken.median for taken in in_turns(networks, picture, 1).values())
+        passes = min(PASSES, max(LEAST_PASSES, int(SECONDS / turn)))
         others = Others()
-        taken = in_turns(networks, picture.cpu(), PASSES)
+        taken = in_turns(networks, picture, passes)
         busy = others()
     own = taken[level]
     return {

@@ -18,13 +18,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lottery.analysis.statistics import summary
+from lottery.data.sources import data_dir
 from lottery.errors import ConfigError, LotteryError, UsageError
 from lottery.study import grid
 from lottery.study.command_line import parse_study, study_parser
 from lottery.study.config import BASE, StudyConfig
 from lottery.study.plan import Plan, plan_study
 from lottery.study.progress import clock
-from lottery.study.run import StudyResult, run_study
+from lottery.study.run import StudyResult, check, run_study
 from lottery.study.start import check_alike
 from lottery.study.store import StudyStore
 from lottery.words import plural
@@ -107,10 +108,12 @@ class Program:
         """Do what is asked for; the exit status, if nothing is raised."""
         first = self._first(arguments, config)
         if first is not None:
+            store = StudyStore(arguments.results_dir, first.name)
+            if store.unfinished(grid.cells(first)):  # so that nothing is trained to no purpose
+                check(config, data_dir(arguments.data_dir))
             asked = arguments.clone()
             asked.fresh = False
             status = self._study(asked, first)
-            store = StudyStore(arguments.results_dir, first.name)
             if arguments.dry_run and store.unfinished(grid.cells(first)):
                 console.print(f"{config.name} prunes these networks; see its plan once they exist")
                 return status

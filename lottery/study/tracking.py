@@ -9,7 +9,7 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from lottery.data.images import Examples
-from lottery.detection.drawing import panel
+from lottery.detection.drawing import SHOWN, panel
 from lottery.detection.objective import Detection
 from lottery.models import build
 from lottery.pruning.masks import Masks
@@ -18,9 +18,6 @@ from lottery.study.grid import Cell
 from lottery.study.records import Row
 from lottery.tickets.level import Level, Start
 from lottery.training.level import Evaluation
-
-SHOWN = 4
-"""Validation pictures in which detections are drawn."""
 
 
 class TensorBoard:
@@ -34,7 +31,7 @@ class TensorBoard:
     ) -> None:
         """resumed_at: steps already logged; events after them came from a run that was killed.
 
-        examples: for validation, of which detectors are shown to find something in a few.
+        examples: for validation, of which detectors are shown to find something in the first few.
         """
         logged_before = list(folder.glob("events.*"))
         _wait_to_come_after(logged_before)
@@ -77,8 +74,8 @@ class TensorBoard:
         if isinstance(self._examples.objective, Detection):
             model = build(self._config.model)
             model.load_state_dict(level.trained)
-            few = self._examples.subset(torch.arange(min(SHOWN, len(self._examples)))).to("cpu")
-            found = panel(model.eval(), few, self._examples.objective)
+            few, _ = self._examples.batch(slice(0, SHOWN))
+            found = panel(model.eval(), few.cpu(), self._examples.objective)
             self._writer.add_image("detections", found, self._done)
         self._writer.flush()
 

@@ -161,7 +161,8 @@ def find_tickets(
                 if procedure.starts_with == "ranked":
                     masks = ranking.masks(level, masks, source.trained)
                 steps = rewind_step, trainer.last_step
-                start = _rewound(rewind, steps, level, masks, source, target, memory)
+                behind = first.steps + source.level * (trainer.last_step - rewind_step)
+                start = _rewound(rewind, steps, behind, level, masks, source, target, memory)
             if prune.during != NONE and procedure.acts_in(level, prune):
                 start = replace(start, during=_during(procedure, prune, ranking, start))
             record = yield from train_to_end(
@@ -267,6 +268,7 @@ def initialised(model: nn.Module, init: str, seed: int, data: Splits) -> State:
 def _rewound(
     rewind: RewindConfig,
     steps: tuple[int, int],
+    behind: int,
     level: int,
     masks: Masks,
     source: Level,
@@ -275,7 +277,9 @@ def _rewound(
 ) -> Start:
     """Where a level after the first begins.
 
-    steps: the one rewound to, and a level's last. target: the weights that step 0 goes back to.
+    steps: the one rewound to, and a level's last. behind: how many the source was trained for, of
+    which level 0 may have had more or fewer than a level has. target: the weights that step 0 goes
+    back to.
     """
     step, last_step = steps
     must_rewind = step > 0 and rewind.mode == "weights"
@@ -294,7 +298,7 @@ def _rewound(
     elif rewind.optimizer == "kept" and end:
         optimizer = end.optimizer
     initial, weights = rescaled(target, masks, rewind.rescale), source.trained
-    before = (source.level + 1) * (last_step - step)
+    before = behind - step
     if rewind.mode == "weights":
         weights, before = rescaled(point.model, masks, rewind.rescale) if point else initial, 0
     return Start(

@@ -43,7 +43,8 @@ def train_steps(segment: Segment) -> None:
     for (images, labels), rate in zip(steps, segment.rates, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = objective.loss(model(images).float(), labels, seen)
+        scale = segment.batches.scale(images)
+        loss = objective.loss(model(images).float(), labels, seen, scale)
         seen += len(labels)
         optimizer.zero_grad()
         loss.backward()
@@ -73,13 +74,20 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 EVALUATION_VALUES = 784_000
 """Input values per batch of an evaluation: 1,000 MNIST images, 255 of CIFAR-10. Larger batches of
 convolutions fall out of a CPU's cache and take nearly twice as long."""
+GPU_IMAGES = 64
+"""A GPU has at least so many images at once, however large, as one alone leaves it idle."""
+
+
+def images_at_once(values: int, device: str) -> int:
+    """How many images of so many input values suit an evaluation."""
+    return max(GPU_IMAGES if device == "cuda" else 1, EVALUATION_VALUES // values)
 
 
 def in_batches(
     examples: Examples, batch_size: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """All examples in their order, by default as many at a time as suit an evaluation."""
-    batch_size = batch_size or max(1, EVALUATION_VALUES // examples.images[0].numel())
+    batch_size = batch_size or images_at_once(examples.images[0].numel(), examples.device.type)
     for start in range(0, len(examples), batch_size):
         yield examples.batch(slice(start, start + batch_size))
 

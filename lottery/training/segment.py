@@ -44,7 +44,7 @@ class Segment:
 
     @property
     def seen(self) -> int:
-        """Images that the weights were trained on before the segment."""
+        """Images that the weights were trained on before the segment, in batches like its own."""
         return (self.steps_before + self.start) * self.batches.batch_size
 
     @property

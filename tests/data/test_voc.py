@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image
 
-from lottery.data.voc import check_voc, parts
+from lottery.data.voc import parts
+from lottery.data.voc_check import check_voc
 from lottery.errors import DataError
 from tests.data.photographs import add_picture, annotation, photographs, set_lists
 
@@ -70,10 +71,37 @@ def test_all_problems_are_listed_at_once(tmp_path):
         "JPEGImages/g.png: cannot identify image file",
         "Annotations/h i.xml: there is no such file, but h i is listed",
         "JPEGImages/h i.jpg: there is no such file, nor a .png",
+        "ImageSets/Main/train.txt: no picture for train can be used",
+        "ImageSets/Main/val.txt: no picture for val can be used",
+        "ImageSets/Main/test.txt: no box for test is not difficult",
     ]
     assert len(problems) == len(starts)
     for problem, start in zip(problems, starts, strict=True):
         assert problem.startswith(start)
+
+
+def test_a_class_that_is_asked_for_and_never_learnt_is_told(tmp_path):
+    """There is a dog for validation; that on the training picture is difficult."""
+    folder = photographs(tmp_path)
+    difficult = annotation(("cat", 1, 1, 4, 4), ("dog", 5, 1, 8, 4)).replace(
+        "<name>dog</name>", "<name>dog</name><difficult>1</difficult>"
+    )
+    (folder / "Annotations/a.xml").write_text(difficult)
+    (folder / "Annotations/c.xml").write_text(annotation(("dog", 1, 1, 4, 4)))
+    set_lists(folder, train="a", val="c", test="bd")
+    problem = "class 'dog' is never to be learnt, but in val and test"
+    assert check_voc(folder) == [f"ImageSets/Main/train.txt: {problem}"]
+    set_lists(folder, trainval="ac", val="c", test="d")
+    assert check_voc(folder) == [
+        "ImageSets/Main/trainval.txt: class 'dog' is never to be learnt, but in val"
+    ]
+
+
+def test_a_part_whose_boxes_are_all_difficult_is_told(tmp_path):
+    folder = photographs(tmp_path)
+    set_lists(folder, train="ab", val="e", test="d")
+    problem = "no box for val is not difficult"
+    assert check_voc(folder) == [f"ImageSets/Main/val.txt: {problem}"]
 
 
 def test_a_picture_in_two_parts_is_told_for_each_pair(tmp_path):
@@ -90,7 +118,11 @@ def test_a_picture_in_two_parts_is_told_for_each_pair(tmp_path):
 def test_empty_and_missing_lists_are_told(tmp_path):
     folder = photographs(tmp_path)
     set_lists(folder, train="", val="a", test="b")
-    assert check_voc(folder) == ["ImageSets/Main: no picture is listed for train"]
+    assert check_voc(folder) == ["ImageSets/Main/train.txt: no picture is listed for train"]
+    set_lists(folder, trainval="a", val="a", test="b")
+    assert check_voc(folder) == ["ImageSets/Main/trainval.txt: no picture is listed for train"]
+    set_lists(folder, train="a", val="")
+    assert check_voc(folder) == ["ImageSets/Main/val.txt: no picture is listed for test"]
     set_lists(folder, val="a")
     assert check_voc(folder) == ["ImageSets/Main: there is no train.txt and no trainval.txt"]
     set_lists(folder, train="a")

@@ -213,6 +213,29 @@ def test_small_boxes_weigh_twice_as_much_as_one_that_fills_the_image() -> None:
         assert float(found) == pytest.approx(weight * 0.3**2 / 2, rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 0.5), (2.0, 2.0), (1.5, 0.75)])
+def test_a_box_of_so_many_pixels_is_predicted_by_the_same_numbers_at_any_size(
+    scale: tuple[float, float],
+) -> None:
+    """A quarter of the image in its own size, and as many pixels of one that is shown larger."""
+    loss = replace(LOSS, anchors=torch.tensor([(0.3, 0.15)]), object=0.0, noobject=0.0)
+    width, height = (0.25 / factor for factor in scale)
+    output = torch.zeros(1, 6, 3, 3, dtype=torch.float64)
+    output[0, 2, 1, 1], output[0, 3, 1, 1] = math.log(0.25 / 0.3), math.log(0.25 / 0.15)
+    box = (0, 0.5 - width / 2, 0.5 - height / 2, 0.5 + width / 2, 0.5 + height / 2)
+    assert float(loss(output, table([box]), LATE, scale)) == pytest.approx(0, abs=1e-9)
+    larger = (0, 0.5 - width, 0.5 - height, 0.5 + width, 0.5 + height)
+    assert float(loss(output, table([larger]), LATE, scale)) > 0.4
+
+
+def test_which_anchor_fits_depends_on_the_size_as_in_darknet() -> None:
+    """There anchors are so many cells, of which a larger image has more."""
+    output, boxes = random_output(0, 2), random_boxes(0, 2, 3, CLASSES)
+    halved = replace(LOSS, anchors=ANCHORS / 2)
+    torch.testing.assert_close(LOSS(output, boxes, 0, (2.0, 2.0)), halved(output, boxes, 0))
+    assert not torch.isclose(LOSS(output, boxes, 0, (2.0, 2.0)), LOSS(output, boxes, 0))
+
+
 def test_padding_and_other_images_change_nothing() -> None:
     output, boxes = random_output(0, 2), random_boxes(0, 2, 3, CLASSES)
     padded = torch.cat([PADDING.expand(2, 2, 6), boxes, PADDING.expand(2, 1, 6)], dim=1)

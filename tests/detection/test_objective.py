@@ -1,8 +1,12 @@
 """A detector is trained for the region loss and judged by mean average precision."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
+from lottery import detection
 from lottery.detection import VOC_ANCHORS, Detection, RegionLoss, average_precision, detections
 
 DETECTION = Detection(("cat", "dog"), VOC_ANCHORS)
@@ -25,12 +29,28 @@ def some_boxes() -> torch.Tensor:
     )
 
 
+def test_what_a_detector_is_trained_for_knows_of_no_data():
+    """Data sets come with their objective, and so import it."""
+    for file in Path(detection.__file__).parent.glob("*.py"):
+        assert "from lottery.data" not in file.read_text(), file.name
+
+
 def test_the_prior_is_for_the_first_images_of_training_alone():
     output, boxes = some_output(), some_boxes()
     region = RegionLoss(VOC_ANCHORS)
     first, later = DETECTION.loss(output, boxes, 0), DETECTION.loss(output, boxes, 12_800)
     assert first == region(output, boxes, 0) > later
     assert DETECTION.loss(output, boxes) == later, "outside of training there is none"
+    brief = replace(DETECTION, prior_images=100)
+    assert (brief.loss(output, boxes, 99), brief.loss(output, boxes, 100)) == (first, later)
+    assert brief.loss(output, boxes) == later
+
+
+def test_training_on_enlarged_images_has_the_anchors_pixels():
+    output, boxes = some_output(), some_boxes()
+    enlarged = DETECTION.loss(output, boxes, 0, (2.0, 1.5))
+    assert enlarged == RegionLoss(VOC_ANCHORS / torch.tensor([2.0, 1.5]))(output, boxes, 0)
+    assert enlarged != DETECTION.loss(output, boxes, 0)
 
 
 def test_loss_and_precision_do_not_depend_on_how_scenes_are_batched():

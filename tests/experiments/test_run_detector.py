@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from experiments import detect, export_detector
-from lottery.detection.export import load
+from lottery.detectors import load
 from tests import squares, tiny
 from tests.data.photographs import add_picture, annotation, photographs
 
@@ -117,6 +117,16 @@ def test_detectors_that_cannot_be_pruned_are_not_trained_first(run_detector, tmp
     assert not (tmp_path / "detector-first").exists()
 
 
+@pytest.mark.parametrize("how", [(), ("--dry-run",)])
+def test_what_cannot_prune_them_is_said_before_they_are_trained(run_detector, tmp_path, how):
+    """Seen at the first pruned level alone: a length that does not end in it."""
+    options = ("--prune.during", "shrinkage(threshold=0.1, every=90it)", *how)
+    status, _, error = run_detector("detector-second", *options, results=tmp_path)
+    assert status == 2
+    assert "prune.during's every is '90it'; allowed: a length that ends in a level" in error
+    assert not (tmp_path / "detector-first").exists()
+
+
 def test_results_at_a_url_are_refused_before_any_training(run_detector):
     status, _, error = run_detector("detector-first", results="memory://detectors")
     assert status == 2
@@ -125,16 +135,18 @@ def test_results_at_a_url_are_refused_before_any_training(run_detector):
 
 def test_all_that_is_wrong_with_the_data_is_listed_at_once(run_detector, tmp_path):
     folder = photographs(tmp_path / "data" / "mine")
-    options = ("--check-data", "--data-dir", tmp_path / "data", "--data", "voc(mine, size=8)")
+    data = "voc(mine, anchors=2, size=8)"
+    options = ("--check-data", "--data-dir", tmp_path / "data", "--data", data)
     status, printed, _ = run_detector("detector-first", *options)
-    assert (status, printed) == (0, "voc(mine, size=8): no problems\n")
+    assert (status, printed) == (0, f"{data}: no problems\n")
     add_picture(folder, "a", annotation(("cat", 5, 1, 4, 4), ("cat", 1, 1, 40, 4)))
     (folder / "JPEGImages" / "d.png").unlink()
     status, printed, _ = run_detector("detector-first", *options)
     assert status == 1
     assert printed.count("Annotations/a.xml: box") == 2
     assert "JPEGImages/d.jpg: there is no such file" in printed
-    assert printed.endswith("voc(mine, size=8): 3 problems\n")
+    assert "test.txt: no box for test is not difficult" in printed, "d alone had one"
+    assert printed.endswith(f"{data}: 4 problems\n")
     status, printed, _ = run_detector("detector-first", *options[:3], "--data", "voc(absent)")
     assert (status, "there is no such folder" in printed) == (1, True)
 
@@ -146,51 +158,69 @@ def test_help_lists_the_studies_of_detectors_alone(run_detector, capsys, monkeyp
     text = " ".join(capsys.readouterr().out.split())
     assert "or one of: detector-first, detector-second (default: detector-digits)" in text
     assert "--check-data" in text and "--detector STUDY" in text
+    known = re.findall(r"[\w()=.]+", text)
+    for name in ("yolo_v2", "tiny_yolo_v2", "digit_scenes", "voc(folder)", "voc2007", "voc2012"):
+        assert name in known, "the networks and data that it is for"
 
 
-def test_a_shipped_study_prunes_the_detectors_of_another_that_ships():
-    """Of the same network and data, trained alike: one study more is all that there is to do."""
-    configs = PLACE / "configs"
-    pruning = [path for path in configs.glob("detector-*.yaml") if "start" in path.read_text()]
-    starting = [path for path in pruning if "start" in yaml.safe_load(path.read_text())]
-    assert len(starting) == 5
-    for path in starting:
-        study = yaml.safe_load(path.read_text())
-        first = yaml.safe_load((configs / f"{study['start']}.yaml").read_text())
-        assert study["train"].pop("eval_start")
-        for setting in ("model", "data", "inits", "seeds", "train"):
-            assert study[setting] == first[setting], (path.stem, setting)
-        assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+def shipped():
+    """The studies that come with the program, by name."""
+    files = sorted((PLACE / "configs").glob("detector-*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text()) for file in files}
 
 
-def test_studies_that_prune_detectors_have_the_same_variants_to_be_compared_by():
-    """Soft pruning follows as often in a round, however many steps this has.
+PRUNING = [name for name, study in shipped().items() if "start" in study]
+"""Those that prune the detectors of another study."""
 
-    The one of a single class has some of them, and as much per round as that of ten classes.
-    """
-    found = {}
-    for path in sorted((PLACE / "configs").glob("detector-*.yaml")):
-        study = yaml.safe_load(path.read_text())
-        if study.get("prune", {}).get("stop") is None:
-            continue
-        end, start = study["train"]["duration"], study["rewind"]["to"]
-        steps_of_round = int(end.removesuffix("it")) - int(start.removesuffix("it"))
-        text = yaml.safe_dump(study["variants"], sort_keys=False)
-        every = {int(steps) for steps in re.findall(r"every=(\d+)it", text)}
-        assert every <= {steps_of_round // 2}, path.stem
-        found[path.stem] = study | {
-            "variants": yaml.safe_load(re.sub(r"every=\d+it", "every half of a round", text))
-        }
-    one, ten = found.pop("detector-digit"), found["detector-digits"]
-    assert len(found) == 4
-    for study in found.values():
-        assert study["variants"] == ten["variants"]
-    assert (
-        one["variants"].items() < ten["variants"].items()
-        and "random_filters_hard" in one["variants"]
-    )
-    for setting in ("train", "prune", "rewind", "levels", "seeds"):
-        assert one[setting] == ten[setting], setting
+
+def steps(length):
+    return int(length.removesuffix("it"))
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_a_shipped_study_prunes_the_detectors_of_another_that_ships(name):
+    """Of the same network and data, and trained on in the same way, only shorter and slower."""
+    study = shipped()[name]
+    first = shipped()[study["start"]]
+    for setting in ("model", "data", "inits", "seeds"):
+        assert study[setting] == first[setting], setting
+    own = {"duration", "lr", "warmup", "eval_every", "eval_start"}
+    before, after = (each["train"] for each in (first, study))
+    alike = before.keys() - own
+    assert {key: after[key] for key in alike} == {key: before[key] for key in alike}
+    assert after.keys() - own == alike and after["eval_start"]
+    assert steps(after["duration"]) < steps(before["duration"]) / 5
+    assert after["lr"] < before["lr"]
+    assert study["rewind"] == {"mode": "learning_rate"}, "weights stay, and the schedule is whole"
+    assert first["prune"]["criterion"] == "l2" and first["levels"] == 0
+
+
+def test_five_studies_prune_the_detectors_of_others():
+    assert set(PRUNING) == {
+        f"detector-{data}" for data in ("digits", "digit", "bccd", "digits-full", "bccd-full")
+    }
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_variants_of_a_shipped_study_can_be_compared(name):
+    """At one level all are equally large, but those that are called global; and all alike in all
+    studies, but that some studies have fewer."""
+    study, ten = shipped()[name], shipped()["detector-digits"]
+    variants = study["variants"]
+    assert variants.items() <= ten["variants"].items() and "random_filters_hard" in variants
+    assert name != "detector-bccd" or variants == ten["variants"]
+    for variant, settings in variants.items():
+        prune = study["prune"] | settings.get("prune", {})
+        assert prune.get("scope", "layer") == ("global" if "_global" in variant else "layer")
+        assert settings.keys() <= {"prune"}
+        assert prune["conv_rate"] == study["prune"]["conv_rate"]
+        during = prune.get("during", "none")
+        if "soft" in variant:
+            every = int(re.search(r"every=(\d+)it", during)[1])
+            assert steps(study["train"]["duration"]) >= 10 * every, "again and again in a round"
+    if "full" not in name:
+        for setting in ("prune", "rewind", "levels", "seeds"):
+            assert study[setting] == ten[setting], setting
 
 
 def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsys):
@@ -198,7 +228,16 @@ def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsy
     options = ["--results-dir", str(ran), "--out", str(out)]
     assert export_detector.main(["detector-second", *options, "--lose", "1"]) == 0
     levels = pd.read_csv(ran / "detector-second" / "levels.csv")
-    assert capsys.readouterr().out == f"{out}: {levels['cell'][1]}, level 1\n"
+    detectors = pd.read_csv(ran / "detector-second" / "detectors.csv")
+    whole = detectors[detectors["class"] == "all"]
+    precision = " → ".join(f"{100 * value:.2f} %" for value in levels["test_accuracy"])
+    assert capsys.readouterr().out.splitlines() == [
+        f"{out}: {levels['cell'][1]}, level 1",
+        f"  average precision on test pictures: {precision}",
+        "  parameters: {:,} → {:,}".format(*levels["parameters"]),
+        "  multiply-accumulates: {:,} → {:,}".format(*levels["macs"]),
+        "  bytes: {:,.0f} → {:,.0f}".format(*whole["bytes"]),
+    ]
     parameters = sum(p.numel() for p in load(out).model.parameters())
     assert parameters == levels["parameters"][1] < levels["parameters"][0]
     picture = ran / "detector-second" / "pictures" / "0.jpg"
@@ -225,6 +264,83 @@ def test_a_cell_and_a_level_can_be_asked_for(ran, tmp_path, capsys):
     assert export_detector.main(["detector-second", *options, "--level", "7"]) == 2
     assert "no masks of level 7" in capsys.readouterr().err
     assert export_detector.main(["absent", *options[:4]]) == 2
+
+
+def test_an_unpruned_detector_is_called_so(ran, tmp_path, capsys):
+    """At level 1 average precision on validation pictures lies below any that is allowed."""
+    shutil.copytree(ran / "detector-second", tmp_path / "detector-second")
+    table = pd.read_csv(tmp_path / "detector-second" / "levels.csv")
+    table.loc[table["level"] == 1, "val_accuracy"] = -1.0
+    table.to_csv(tmp_path / "detector-second" / "levels.csv", index=False)
+    assert export_detector.main(["detector-second", "--results-dir", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()[:2]
+    assert first == "No pruned detector loses 0.02 or less: an unpruned one follows."
+    assert second.endswith("level 0")
+
+
+@pytest.mark.parametrize("lose", ["2", "-0.1", "nan"])
+def test_a_loss_that_is_no_fraction_is_refused(ran, capsys, lose):
+    options = ["--results-dir", str(ran), "--lose", lose]
+    assert export_detector.main(["detector-second", *options]) == 2
+    assert f"lose is {float(lose)}; allowed: a fraction from 0 to 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def exported(ran, tmp_path, monkeypatch, capsys):
+    """An empty folder to work in, but for results of which one study has an exported detector."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "results" / "detector-second" / "detector.safetensors"
+    options = ["--results-dir", str(ran), "--out", str(file), "--lose", "1"]
+    assert export_detector.main(["detector-second", *options]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def test_without_a_name_the_exported_detector_is_taken(exported, ran, capsys):
+    Image.new("RGB", (32, 32)).save("photo.png")
+    assert detect.main(["photo.png", "--threshold", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "photo-detected.png: nothing\n"
+    assert printed.err == "with results/detector-second/detector.safetensors\n"
+    shutil.rmtree("results")
+    assert detect.main(["photo.png"]) == 2
+    assert "name one with --detector FILE" in capsys.readouterr().err
+
+
+def test_copies_are_kept_apart_from_each_other_and_from_pictures(exported, capsys):
+    """Two are called photo.png; and the copy of the third would lie on the fourth."""
+    colours = {"a/photo.png": 10, "b/photo.png": 20, "x.png": 30, "x-detected.png": 40}
+    for name, grey in colours.items():
+        (exported / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (grey,) * 3).save(name)
+    assert detect.main([*list(colours)[:2], "--threshold", "1", "--out", "found"]) == 0
+    copies = [Image.open(f"found/photo-detected{n}.png").getpixel((0, 0))[0] for n in ("", "-2")]
+    assert copies == [10, 20]
+    assert detect.main([*list(colours)[2:], "--threshold", "1"]) == 0
+    assert Image.open("x-detected.png").getpixel((0, 0))[0] == 40
+    assert Image.open("x-detected-2.png").getpixel((0, 0))[0] == 30
+    assert detect.main(["x.png", "--threshold", "1"]) == 0, "again: its own copy is replaced"
+    assert Image.open("x-detected.png").getpixel((0, 0))[0] == 30
+
+
+def test_a_photograph_taken_upright_is_searched_and_saved_upright(exported, ran):
+    """Cameras store it lying down, and write how it has to be turned."""
+    upright = Image.open(ran / "detector-second" / "pictures" / "0.jpg").resize((24, 48))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise
+    turned.save("photo.png", exif=exif)
+    upright.save("straight.png")
+    assert detect.main(["photo.png", "straight.png", "--threshold", "0.01"]) == 0
+    drawn = [Image.open(f"{name}-detected.png") for name in ("photo", "straight")]
+    assert drawn[0].size == (24, 48)
+    assert drawn[0].tobytes() == drawn[1].tobytes() != upright.tobytes()
+
+
+@pytest.mark.parametrize("threshold", ["7", "-1", "nan"])
+def test_a_threshold_that_is_no_score_is_refused(exported, capsys, threshold):
+    assert detect.main(["photo.png", "--threshold", threshold]) == 2
+    assert f"threshold is {float(threshold)}; allowed: a score" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_detector_is_said_in_a_line(tmp_path, capsys):

@@ -20,7 +20,7 @@ from lottery.errors import ConfigError
 from lottery.models import build
 from lottery.study import cells
 from lottery.study.detector_choice import best, pick
-from lottery.study.detectors import envelope, measure_detectors, small_network
+from lottery.study.detectors import envelope, measure, measure_detectors, small_network
 from lottery.study.store import StudyStore
 from lottery.tickets.imp import RewindConfig
 from tests import squares, tiny
@@ -71,10 +71,63 @@ def test_a_level_is_timed_in_turns_with_level_0_and_the_load_is_told(copied, mon
         cached.unlink()
     table = measure_detectors(squares.config(), copied)
     rows = table[table["class"] == "all"].set_index("level")
-    assert turns == [{0: rows["macs"][0]}, {0: rows["macs"][0], 1: rows["macs"][1]}]
+    first, both = {0: rows["macs"][0]}, {0: rows["macs"][0], 1: rows["macs"][1]}
+    assert turns == [first, first, both, both], "a pass to see how many there is time for"
     assert rows["unpruned_ms"].tolist() == [500.0, 500.0]
     assert rows["latency_ms"].tolist() == [500.0, 1500.0]
     assert rows["busy_cores"].tolist() == [1.25, 1.25]
+
+
+@pytest.mark.parametrize(("seconds", "passes"), [(1e-3, 50), (0.1, 25), (2.0, 5)])
+def test_latency_is_of_as_many_passes_as_there_is_time_for(copied, monkeypatch, seconds, passes):
+    """10 seconds for both networks, of which each pass follows one that is not timed."""
+
+    def in_turns(networks, picture, passes):
+        return {level: Timing(passes, seconds, seconds, seconds) for level in networks}
+
+    monkeypatch.setattr("lottery.study.detectors.in_turns", in_turns)
+    next(copied.rglob("detector_01.json")).unlink()
+    table = measure_detectors(squares.config(), copied)
+    assert (
+        table.loc[(table["level"] == 1) & (table["class"] == "all"), "latency_n"].item() == passes
+    )
+
+
+def test_an_unpruned_network_that_variants_share_is_measured_once(tmp_path, monkeypatch):
+    """It is taken from an earlier study; a variant of another precision measures it anew."""
+    train = dataclasses.replace(squares.config().train, duration="20it", eval_every="20it")
+    rewind = RewindConfig(mode="learning_rate", to="10it")
+    first = squares.config(name="first", train=train, rewind=rewind, levels=0)
+    variants = {
+        "l2": {},
+        "random": {"prune": {"criterion": "random_filters"}},
+        "rounded": {"train": {"precision": "bfloat16"}},
+    }
+    second = dataclasses.replace(first, name="second", start="first", levels=1, variants=variants)
+    for config in (first, second):
+        assert not tiny.run_here(config, tmp_path).failures
+    measured = []
+
+    def count(model, examples, objective, device, precision):
+        measured.append((cost(model, examples.batch(slice(0, 1))[0]).macs, precision))
+        return measure(model, examples, objective, device, precision)
+
+    monkeypatch.setattr("lottery.study.detectors.measure", count)
+    table = measure_detectors(second, tmp_path)
+    whole = table[(table["class"] == "all")].set_index(["variant", "level"])
+    unpruned = whole.loc[("l2", 0), "macs"]
+    assert [precision for macs, precision in measured if macs == unpruned] == [
+        "float32",
+        "bfloat16",
+    ]
+    assert len(measured) == 2 + 3
+    first, same, other = (whole.loc[(name, 0), "latency_ms"] for name in variants)
+    assert first == same != other
+    (cell,) = (cell.name for cell in cells(second) if cell.variant == "random")
+    (StudyStore(tmp_path, "second").cell(cell).folder / "detector_00.json").unlink()
+    measured.clear()
+    again = measure_detectors(second, tmp_path)
+    assert again.equals(table) and not measured, "that of another variant is still there"
 
 
 def test_average_precision_is_that_of_the_study_in_bfloat16_too(tmp_path):

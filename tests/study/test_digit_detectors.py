@@ -1,4 +1,8 @@
-"""A small detector learns to find the fives of digit scenes, and becomes smaller by pruning."""
+"""A small detector learns to find one digit of digit scenes, and becomes smaller by pruning.
+
+So that it takes under a minute and no download, the digits are drawn: fives are square frames, and
+all others, which are there to be mistaken for them, strokes.
+"""
 
 import pandas as pd
 import pytest
@@ -15,9 +19,10 @@ from lottery.training.config import TrainConfig
 from tests import tiny
 from tests.data.digits import frames_and_strokes, mnist_arrays
 
-LEARNT = 0.4
+LEARNT = 0.3
 """Average precision that is reached on test pictures, where 0.6 was seen and 0.4 to 0.5 on scenes
-of other seeds; that of a detector that has learnt nothing is 0.01."""
+of other seeds, so that another order of sums does not decide; that of a detector that has learnt
+nothing is 0.01."""
 
 CONFIG = StudyConfig(
     name="fives",

@@ -9,11 +9,13 @@ from torch.nn import functional as F
 
 from lottery.data.batches import Batches
 from lottery.data.images import Examples
+from lottery.data.multiscale import size_at
 from lottery.init import initialise
+from lottery.objectives import Classification
 from lottery.pruning.masks import Masks
 from lottery.training.config import TrainConfig
 from lottery.training.level import snapshot
-from lottery.training.loop import evaluate, make_optimizer, run_reference
+from lottery.training.loop import evaluate, images_at_once, make_optimizer, run_reference
 from lottery.training.segment import Segment
 from tests.segments import train_steps
 
@@ -95,6 +97,39 @@ def test_training_in_two_parts_is_training_in_one(settings, plain, data):
 
     once, parts = trained(15), trained(4, 11, 15)
     assert all(torch.equal(once[name], parts[name]) for name in once)
+
+
+class Scales(Classification):
+    """Notes how much larger than the examples the images were of which a loss is asked."""
+
+    def __init__(self):
+        self.noted = []
+
+    def loss(self, output, labels, seen=None, scale=(1.0, 1.0)):
+        self.noted.append(scale)
+        return super().loss(output, labels, seen, scale)
+
+
+@pytest.mark.parametrize("sides", [None, [24, 48]])
+def test_the_loss_is_told_how_much_larger_images_are_in_training_than_by_themselves(sides):
+    objective = Scales()
+    pixels = torch.zeros(8, 24, 32, 3, dtype=torch.uint8)
+    examples = Examples(pixels, torch.arange(8) % 3, objective)
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    batches = Batches(examples, 4, seed=0, sizes=sides)
+    optimizer = make_optimizer(model, TrainConfig())
+    train_steps(model, Masks.ones(model), optimizer, batches, lambda _: 0.01, 0, 40)
+    shown = [size_at(step, sides, seed=0) for step in range(40)] if sides else []
+    assert objective.noted == ([(side / 32, side / 24) for side in shown] or [(1.0, 1.0)] * 40)
+    assert len(set(objective.noted)) == len(sides or [1]), "all sizes were seen"
+
+
+@pytest.mark.parametrize(
+    ("side", "on_cpu", "on_gpu"), [(28, 333, 333), (160, 10, 64), (416, 1, 64), (1000, 1, 64)]
+)
+def test_a_gpu_evaluates_large_pictures_many_at_once(side, on_cpu, on_gpu):
+    assert images_at_once(3 * side**2, "cpu") == on_cpu
+    assert images_at_once(3 * side**2, "cuda") == on_gpu
 
 
 def test_training_and_evaluation_set_their_own_mode(noisy, data):

@@ -13,8 +13,7 @@ from PIL import Image
 
 import lottery
 from lottery.detection import Detection, decode
-from lottery.detection.detector import Detector
-from lottery.detection.export import export_onnx, load, save
+from lottery.detectors import Detector, export_onnx, load, save
 from lottery.errors import ConfigError, UsageError
 
 

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lottery.detection.decoding import decode
-from lottery.detection.detector import Detector
 from lottery.detection.objective import Detection
+from lottery.detectors.detector import Detector
 from lottery.errors import ConfigError, LotteryError, UsageError, in_a_line
 from lottery.files import whole
 from lottery.models import MODELS, build
