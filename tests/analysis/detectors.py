@@ -27,16 +27,17 @@ def write_detector_study(
     levels: int = 2,
     data: str = "digit_scenes",
     busy: Value = lambda variant, seed, level: 0.0,
+    lengths: Mapping[tuple[str, int], int] | None = None,
 ) -> Path:
     """Latency falls as MACs do, by half of `removed`. Before retraining AP is half of `ap`; in
-    variants called soft or rewind it is not known.
+    variants called soft or rewind it is not known. lengths: as in `write_filter_study`.
 
     Classes have the mean AP, but the first 0.1 less and the last 0.1 more. Validation AP is `ap`
     too. Returns the study's folder.
     """
     folder = write_filter_study(
         results, variants, removed, ap, study=study, model="tiny_yolo_v2", seeds=seeds,
-        levels=levels,
+        levels=levels, lengths=lengths,
     )  # fmt: skip
     config = yaml.safe_load((folder / "study.yaml").read_text())
     config |= {"data": data, "start": f"{study}-unpruned", "seeds": list(seeds)}
