@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
+from lottery.analysis.detectors import NO_SEED, TRUTH
 from tests.analysis.filters import Value, write_filter_study
 
 CLASSES = ("0", "1", "2")
@@ -108,7 +109,7 @@ def _pictures(
         {"class": name, "x0": 0.3 * k, "y0": 0.3 * k, "x1": 0.3 * k + 0.25, "y1": 0.3 * k + 0.25}
         for k, name in enumerate(classes[:3])
     ]
-    truth = {"cell": "", "variant": "truth", "init": "", "seed": None, "level": 0}
+    truth = {"cell": "", "variant": TRUTH, "init": "", "seed": NO_SEED, "level": 0}
     first = tickets[tickets["seed"] == tickets["seed"].min()]
     last = [ends[key] for key in zip(first["variant"], first["seed"], strict=True)]
     first = first[(first["level"] == 0) | (first["level"] == last)]
@@ -123,4 +124,4 @@ def _pictures(
             score = 0.5 if network["level"] else 0.9
             rows += [network | {"picture": picture, "score": score} | place for place in places]
             rows.append(network | {"picture": picture, "score": 0.01} | places[0])
-    pd.DataFrame(rows).astype({"seed": "Int64"}).to_parquet(folder / "detections.parquet")
+    pd.DataFrame(rows).to_parquet(folder / "detections.parquet")

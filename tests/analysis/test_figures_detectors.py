@@ -1,6 +1,7 @@
 """Figures of a study of detectors: what is drawn, and where."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery.analysis import curves, figures, frames, levels
@@ -32,6 +33,22 @@ def results(tmp_path_factory):
 
 def lines(ax):
     return {line.get_label(): line for line in ax.get_lines()}
+
+
+def test_boxes_of_one_cell_are_drawn_where_tables_of_two_machines_were_merged(results):
+    found = frames.detections("detectors", results)
+    other = found[found["variant"] == "l2_hard"]
+    cell = "l2_hard-s1-ticket"
+    merged = pd.concat([found, other.assign(cell=cell, seed=1)])
+    drawn = [
+        figures.detections(
+            boxes, levels("detectors", results), frames.pictures("detectors", results), ["l2_hard"]
+        )
+        for boxes in (found, merged)
+    ]
+    counts = [[len(ax.patches) for ax in figure.axes] for figure in drawn]
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 3
 
 
 def test_open_markers_are_what_pruning_alone_left(results):

@@ -3,6 +3,7 @@
 import pytest
 
 from lottery.analysis import frames
+from lottery.analysis.detectors import NO_SEED, TRUTH
 from lottery.errors import StoreError
 from tests.analysis.detectors import CLASSES, write_detector_study
 from tests.analysis.filters import write_filter_study
@@ -34,9 +35,9 @@ def test_classes_that_look_like_numbers_are_text_and_sizes_may_be_missing(folder
     assert sizes["0"].isna().all()
 
 
-def test_boxes_that_are_there_belong_to_no_seed(folder):
+def test_boxes_that_are_there_belong_to_no_seed_as_the_study_writes_them(folder):
     table = frames.detections(folder)
-    assert table.loc[table["variant"] == "truth", "seed"].isna().all()
+    assert set(table.loc[table["variant"] == TRUTH, "seed"]) == {NO_SEED}
     assert set(table["picture"]) == set(frames.pictures(folder)) == {0, 1, 2, 3}
 
 
