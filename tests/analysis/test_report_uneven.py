@@ -8,6 +8,7 @@ import pytest
 
 from lottery.analysis.report import compose, load
 from lottery.analysis.report.constrained import constrained
+from lottery.analysis.report.published_detectors import PUBLISHED, beside
 from lottery.analysis.report.saved import saved
 from lottery.analysis.report.sources import Sources
 from tests.analysis.detectors import write_detector_study
@@ -112,6 +113,24 @@ def test_it_is_told_by_how_much_each_ticket_fell_and_from_where(text):
     assert cells(walks, "l2_hard")[1:] == ["1: −0.4; 2: −3.8", "4: −1.6"]
     assert cells(walks, "random_hard")[1:] == ["0: 0.0; 1: −3.4"] * 2
     assert "differ by 0.0 points (root mean square over 15 levels)" in walks
+
+
+def test_unpruned_detectors_stand_beside_published_ones_on_the_same_pictures(study, text):
+    own = section(text, "Detector")
+    assert cells(own, "here, unpruned")[1:] == ["`tiny_yolo_v2`", "80.00, 81.00"]
+    found = re.findall(r"\| (85\.35|92\.40|94\.70) \|", own)
+    assert len(found) == len(PUBLISHED["BCCD"]) == 3
+    assert "no verdict follows" in own
+
+
+@pytest.mark.parametrize("data", ["voc('photos/BCCD')", "voc(folder=BCCD, size=416)"])
+def test_the_folder_tells_whose_pictures_these_are(study, data):
+    assert "85.35" in beside(replace(study, config=study.config | {"data": data}), "80")
+
+
+@pytest.mark.parametrize("data", ["voc(photos)", "digit_scenes", "voc2007(size=416)"])
+def test_of_other_pictures_nothing_is_published(study, data):
+    assert beside(replace(study, config=study.config | {"data": data}), "80") == ""
 
 
 def test_walks_that_were_interrupted_are_no_walks_that_never_fell(results, tmp_path):

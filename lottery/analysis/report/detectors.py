@@ -13,6 +13,7 @@ from lottery.analysis.report.detector_table import criterion, less_random, varia
 from lottery.analysis.report.detector_walks import walks
 from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.filters import CHANCE
+from lottery.analysis.report.published_detectors import beside
 from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
 from lottery.analysis.report.sources import Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
@@ -73,14 +74,15 @@ def _unpruned(study: Study, detectors: pd.DataFrame, sources: Sources) -> str:
 
     whole = detectors.query("`class` == 'all' and level == 0")
     pictures, boxes = (int(whole[name].max()) for name in ("pictures", "boxes"))
+    ap = value("ap_area", 100)
     return (
         f"Unpruned, on {pictures:,} test pictures with {boxes:,} boxes: mean AP at an IoU of 0.5 "
-        f"{value('ap_area', 100)} % by the area rule and {value('ap_11', 100)} % by the 11 points "
+        f"{ap} % by the area rule and {value('ap_11', 100)} % by the 11 points "
         f"of VOC 2007; {value('parameters', 1e-6, 3)} million parameters, "
         f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
         f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
         f"{disturbed(start)} Mean ± half of the 95 % t-interval over seeds, {FEW}; "
-        f"{seeds_text([start['seed'].nunique()])}."
+        f"{seeds_text([start['seed'].nunique()])}.{beside(study, ap)}"
     )
 
 
