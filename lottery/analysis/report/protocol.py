@@ -161,10 +161,10 @@ RESCALED = {
 
 def _rewinding(rewind: dict[str, Any]) -> str:
     if rewind["mode"] == "learning_rate":
-        return (
-            "weights are kept, the schedule of the learning rate goes back to "
-            f"{_length(rewind['to'])} after the start of level 0"
-        )
+        to = f"goes back to {_length(rewind['to'])} after the start of level 0"
+        if rewind["to"] in ("0it", "0ep"):  # level 0 may have had another schedule
+            to = "begins anew"
+        return f"weights are kept, the schedule of the learning rate {to}"
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
     step = rewind["to"]
