@@ -97,7 +97,6 @@ DETECTORS = {
 PRECISION_RECALL = _NETWORK | {"class": TEXT, "recall": FRACTION, "precision": FRACTION}
 DETECTIONS = {
     **_NETWORK,
-    "seed": MAYBE_COUNT,
     "picture": COUNT,
     "class": TEXT,
     "score": FRACTION,

@@ -19,6 +19,8 @@ MEASURED = ["ap_11", "ap_area", "ap_before", "bytes", "latency_ms", "unpruned_ms
 """Columns of `detectors.csv` that `levels.csv` has not."""
 ALL = "all"
 """Class of the rows that hold the mean over classes."""
+TRUTH, NO_SEED = "truth", -1
+"""Variant and seed of the boxes that there are, among those that are found."""
 
 
 def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:

@@ -23,8 +23,12 @@ from lottery.analysis.columns import (
     SIZES,
     TEXT,
 )
+from lottery.analysis.endpoints import network
 from lottery.errors import StoreError
+from lottery.registry import parse_spec
 
+BOXES = ("digit_scenes", "voc", "voc2007", "voc2012")
+"""Data sets of pictures with boxes."""
 _OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
 SHIPPED = Path(__file__).parents[2] / "experiments" / "configs"
 """Folder of the shipped studies' files."""
@@ -69,7 +73,7 @@ def precision_recall(study: str | Path, results: str | Path = "results") -> pd.D
 
 
 def detections(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
-    """`detections.parquet`: boxes found in a few pictures; those of variant "truth" are there."""
+    """`detections.parquet`: boxes found in a few pictures; those of variant TRUTH are there."""
     return _read(study, results, "detections.parquet", DETECTIONS)
 
 
@@ -80,8 +84,18 @@ def pictures(study: str | Path, results: str | Path = "results") -> dict[int, Pa
 
 
 def has_detectors(study: str | Path, results: str | Path = "results") -> bool:
-    """Whether a study is one of detectors, whose accuracy is mean average precision."""
+    """Whether detectors of a study were measured, which happens when all its cells are done."""
     return _place(study, results, "detectors.csv").is_file()
+
+
+def of_detectors(study: str | Path, results: str | Path = "results") -> bool:
+    """Whether a study is one of detectors, whose accuracy is mean average precision.
+
+    Its network or its data tell, measured or not; where both are one's own, what was measured does.
+    """
+    data = parse_spec(str(configuration(study, results).get("data", "")), "data")[0]
+    model = str(levels(study, results)["model"].iloc[0])
+    return data in BOXES or "yolo" in network(model) or has_detectors(study, results)
 
 
 def variants(study: str | Path, results: str | Path = "results") -> list[str]:

@@ -80,7 +80,7 @@ def difference(values: Iterable[float]) -> Difference:
     """
     known = _known(values)
     mean, low, high, n = mean_interval(known)
-    deviation = np.nan if n < 2 else 0.0 if _all_equal(known) else float(known.std(ddof=1))
+    deviation = np.nan if n < 2 else 0.0 if all_equal(known) else float(known.std(ddof=1))
     return Difference(n, mean, deviation, low, high, *_bca(known), _t_p(known), _wilcoxon_p(known))
 
 
@@ -92,7 +92,7 @@ def equivalence(values: Iterable[float], margin: float) -> Equivalence:
     n = len(known)
     if n < 2:
         return Equivalence(n, margin, np.nan)
-    if _all_equal(known):
+    if all_equal(known):
         return Equivalence(n, margin, 0.0 if abs(known.mean()) < margin else 1.0)
     tests = (
         stats.ttest_1samp(known, -margin, alternative="greater"),
@@ -137,13 +137,14 @@ def _known(values: Iterable[float]) -> np.ndarray:
     return array[~np.isnan(array)]
 
 
-def _all_equal(values: np.ndarray) -> bool:
+def all_equal(values: np.ndarray) -> bool:
+    """Whether values, one or more, differ by rounding alone."""
     return bool(np.ptp(values) <= ALIKE * np.abs(values).max())
 
 
 def _bca(values: np.ndarray) -> tuple[float, float]:
     """From a fixed seed, so that the same values give the same interval."""
-    if len(values) < 3 or _all_equal(values):
+    if len(values) < 3 or all_equal(values):
         return np.nan, np.nan
     interval = stats.bootstrap(
         (values,),
@@ -158,7 +159,7 @@ def _bca(values: np.ndarray) -> tuple[float, float]:
 def _t_p(values: np.ndarray) -> float:
     if len(values) < 2:
         return np.nan
-    if _all_equal(values):
+    if all_equal(values):
         return 0.0 if values.any() else 1.0
     return float(stats.ttest_1samp(values, 0).pvalue)
 

@@ -10,6 +10,9 @@ from scipy import stats
 
 from lottery.errors import ConfigError
 
+FEWEST = 3
+"""Values, one per seed, of which figures and reports on whole filters give an interval or a test:
+two are told or drawn as they are, as t(1) makes any spread of theirs 13 times as wide."""
 _APART = ("study", "variant", "model")
 """Columns whose values are not averaged over."""
 

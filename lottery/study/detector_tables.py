@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lottery.analysis.detectors import before_retraining, furthest
+from lottery.analysis.detectors import NO_SEED, TRUTH, before_retraining, furthest
 from lottery.data.images import Examples
 from lottery.detection.objective import Detection
 from lottery.errors import StoreError, in_a_line
@@ -30,8 +30,6 @@ from lottery.study.tables import OF_DETECTORS, PICTURES, Rows, places, read_tabl
 
 Measured = tuple[Cell, int, dict[str, Any]]
 """A ticket's cell, a level, and what is measured of it."""
-TRUTH = "truth"
-"""In the place of a variant: boxes that there are."""
 _IDENTITY = ["variant", "init", "seed", "level"]
 _TEXT = ("study", "cell", "variant", "init", "class")
 _WHOLE = ("boxes", "parameters", "macs", "bytes", "latency_n", "pictures")
@@ -119,7 +117,7 @@ def _truth(examples: Examples, pictures: int) -> Rows:
     """Boxes of the first pictures, as rows of no cell."""
     objective = examples.objective
     assert isinstance(objective, Detection)  # else nothing would be measured
-    none = {"cell": "", "variant": TRUTH, "init": "", "seed": -1, "level": 0}
+    none = {"cell": "", "variant": TRUTH, "init": "", "seed": NO_SEED, "level": 0}
     rows = []
     for picture, boxes in enumerate(examples.labels[:pictures].cpu()):
         for label, x0, y0, x1, y1, _ in boxes[boxes[:, 0] >= 0].tolist():

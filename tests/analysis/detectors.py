@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
+from lottery.analysis.detectors import NO_SEED, TRUTH
 from tests.analysis.filters import Value, write_filter_study
 
 CLASSES = ("0", "1", "2")
@@ -27,16 +28,17 @@ def write_detector_study(
     levels: int = 2,
     data: str = "digit_scenes",
     busy: Value = lambda variant, seed, level: 0.0,
+    lengths: Mapping[tuple[str, int], int] | None = None,
 ) -> Path:
     """Latency falls as MACs do, by half of `removed`. Before retraining AP is half of `ap`; in
-    variants called soft or rewind it is not known.
+    variants called soft or rewind it is not known. lengths: as in `write_filter_study`.
 
     Classes have the mean AP, but the first 0.1 less and the last 0.1 more. Validation AP is `ap`
     too. Returns the study's folder.
     """
     folder = write_filter_study(
         results, variants, removed, ap, study=study, model="tiny_yolo_v2", seeds=seeds,
-        levels=levels,
+        levels=levels, lengths=lengths,
     )  # fmt: skip
     config = yaml.safe_load((folder / "study.yaml").read_text())
     config |= {"data": data, "start": f"{study}-unpruned", "seeds": list(seeds)}
@@ -107,7 +109,7 @@ def _pictures(
         {"class": name, "x0": 0.3 * k, "y0": 0.3 * k, "x1": 0.3 * k + 0.25, "y1": 0.3 * k + 0.25}
         for k, name in enumerate(classes[:3])
     ]
-    truth = {"cell": "", "variant": "truth", "init": "", "seed": None, "level": 0}
+    truth = {"cell": "", "variant": TRUTH, "init": "", "seed": NO_SEED, "level": 0}
     first = tickets[tickets["seed"] == tickets["seed"].min()]
     last = [ends[key] for key in zip(first["variant"], first["seed"], strict=True)]
     first = first[(first["level"] == 0) | (first["level"] == last)]
@@ -122,4 +124,4 @@ def _pictures(
             score = 0.5 if network["level"] else 0.9
             rows += [network | {"picture": picture, "score": score} | place for place in places]
             rows.append(network | {"picture": picture, "score": 0.01} | places[0])
-    pd.DataFrame(rows).astype({"seed": "Int64"}).to_parquet(folder / "detections.parquet")
+    pd.DataFrame(rows).to_parquet(folder / "detections.parquet")

@@ -49,10 +49,12 @@ def write_filter_study(
     levels: int = 2,
     shrinking: bool = False,
     branches: Sequence[str] = ("ticket",),
+    lengths: Mapping[tuple[str, int], int] | None = None,
 ) -> Path:
     """Levels 0 to `levels`; MACs fall by half of what parameters do. Returns the study's folder.
 
-    shrinking: whether parameters go while a level trains, in two actions.
+    shrinking: whether parameters go while a level trains, in two actions. lengths: the last level
+    of tickets, by variant and seed, whose walks end before `levels`; controls end with them.
     """
     table, curves, layers = [], [], []
     cells = [(v, s, b) for v in variants for s in seeds for b in branches]
@@ -66,7 +68,8 @@ def write_filter_study(
             "branch": branch,
             "draw": 0,
         }
-        for level in range(0 if branch == "ticket" else 1, levels + 1):
+        last = (lengths or {}).get((variant, seed), levels)
+        for level in range(0 if branch == "ticket" else 1, last + 1):
             share = removed(variant, seed, level) if level else 0.0
             before = removed(variant, seed, level - 1) if level > 1 else 0.0
             value = accuracy(variant, seed, level) - (0.02 if branch != "ticket" else 0)

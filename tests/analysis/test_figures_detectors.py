@@ -1,6 +1,9 @@
 """Figures of a study of detectors: what is drawn, and where."""
 
+import shutil
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from lottery.analysis import curves, figures, frames, levels
@@ -32,6 +35,93 @@ def results(tmp_path_factory):
 
 def lines(ax):
     return {line.get_label(): line for line in ax.get_lines()}
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """Three walks that end at levels 2, 4 and 3, all but that of seed 1 as they fell there."""
+    folder = tmp_path_factory.mktemp("uneven")
+    last = {0: 2, 1: 4, 2: 3}
+    write_detector_study(
+        folder,
+        {"l2_hard": {}},
+        lambda _v, _s, level: 1 - 0.8**level,
+        lambda _, seed, level: 0.8 + 0.01 * seed - 0.03 * (level == last[seed] and seed != 1),
+        levels=4,
+        lengths={("l2_hard", seed): level for seed, level in last.items()},
+    )
+    return folder
+
+
+def test_a_mean_ends_where_its_first_ticket_does_and_the_others_go_on_alone(uneven):
+    table = levels("detectors", uneven)
+    figure = figures.accuracy_by_parameters(table, ["l2_hard"])
+    (mean,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "l2"]
+    np.testing.assert_allclose(mean.get_ydata(), [81, 80])
+    np.testing.assert_allclose(mean.get_xdata(), [20, 36], atol=1e-3)
+    thin = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 0.5]
+    found = sorted((len(line.get_xdata()), line.get_ydata()[-1]) for line in thin)
+    assert found == [(2, pytest.approx(79)), (3, pytest.approx(81))]
+    assert "single tickets" in figure.get_suptitle()
+    assert figure.axes[0].get_xlim()[1] > 100 * (1 - 0.8**4)
+
+
+def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(uneven):
+    table = levels("detectors", uneven)
+    figure = figures.accuracy_by_macs(table[table["seed"] < 2], ["l2_hard"])
+    ax = figure.axes[0]
+    thin = [line for line in ax.get_lines() if line.get_linewidth() == 0.5]
+    assert sorted(len(line.get_xdata()) for line in thin) == [2, 4]
+    assert not np.isfinite([bar.lines[2][0].get_segments() for bar in ax.containers]).any()
+    assert "Means over n = 2 seeds" in figure.get_suptitle()
+    assert "interval" not in figure.get_suptitle()
+
+
+def test_widths_are_those_of_each_tickets_furthest_level_within_the_allowed_loss(
+    uneven, tmp_path, monkeypatch
+):
+    """Level 1 of seed 0, 4 of seed 1, 2 of seed 2, not those that fell."""
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "save", lambda figure, stem: drawn.update({stem.name: figure}) or []
+    )
+    figures.render("detectors", uneven, tmp_path)
+    bars = {bar.get_label(): bar for bar in drawn["layer_widths"].axes[0].containers}
+    assert set(bars) == {"kept half-way", "kept within 2 points of accuracy"}
+    kept = [round(500 * 0.8**level) for level in (1, 4, 2)]
+    assert bars["kept within 2 points of accuracy"].lines[0].get_ydata()[2] == np.mean(kept)
+    middle = [round(500 * 0.8**level) for level in (0, 2, 1)]
+    assert bars["kept half-way"].lines[0].get_ydata()[2] == np.mean(middle)
+
+
+def test_boxes_of_one_cell_are_drawn_where_tables_of_two_machines_were_merged(results):
+    found = frames.detections("detectors", results)
+    other = found[found["variant"] == "l2_hard"]
+    cell = "l2_hard-s1-ticket"
+    merged = pd.concat([found, other.assign(cell=cell, seed=1)])
+    drawn = [
+        figures.detections(
+            boxes, levels("detectors", results), frames.pictures("detectors", results), ["l2_hard"]
+        )
+        for boxes in (found, merged)
+    ]
+    counts = [[len(ax.patches) for ax in figure.axes] for figure in drawn]
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 3
+
+
+def test_figures_of_detectors_that_were_not_measured_yet_say_mean_ap(uneven, tmp_path, monkeypatch):
+    folder = tmp_path / "detectors"
+    shutil.copytree(uneven / "detectors", folder)
+    for name in ("detectors.csv", "precision_recall.parquet", "detections.parquet"):
+        (folder / name).unlink()
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "save", lambda figure, stem: drawn.update({stem.name: figure}) or []
+    )
+    figures.render("detectors", tmp_path, tmp_path)
+    assert {"accuracy_by_parameters", "layer_widths"} <= set(drawn)
+    assert drawn["accuracy_by_macs"].axes[0].get_ylabel().startswith("Test mean AP")
 
 
 def test_open_markers_are_what_pruning_alone_left(results):

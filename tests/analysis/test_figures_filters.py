@@ -1,10 +1,13 @@
 """Figures of a study of whole filters: what is on their axes, and which are drawn."""
 
+import re
+
 import numpy as np
 import pytest
+import yaml
 
 from lottery.analysis import curves, figures, frames, layers, levels, mean_interval
-from lottery.analysis.figures.filters import shrinking, ways
+from lottery.analysis.figures.filters import WAYS, shrinking, ways
 from lottery.analysis.influence import design
 from tests.analysis.filters import (
     FACTORIAL,
@@ -13,7 +16,9 @@ from tests.analysis.filters import (
     write_factorial_study,
     write_filter_study,
 )
+from tests.tiny import ROOT
 
+METHODS = ROOT / "docs" / "methods.md"
 VARIANTS = {"l1_hard": {}, "l2_hard": {}, "l1_soft": {}}
 ACCURACY = {"l1_hard": 0.97, "l2_hard": 0.98, "l1_soft": 0.96}
 
@@ -75,6 +80,11 @@ def test_names_without_a_way_share_one_panel():
     }
 
 
+def test_the_guide_names_all_endings_that_get_a_panel():
+    (told,) = re.findall(r"whose names end with (.*?) get\s", METHODS.read_text(), re.DOTALL)
+    assert set(re.findall(r"`_(\w+)`", told)) == set(WAYS)
+
+
 def test_widths_are_those_kept_per_layer_and_all_of_them(results):
     figure = figures.layer_widths(layers("filters", results), list(VARIANTS))
     ax = figure.axes[0]
@@ -121,6 +131,30 @@ def test_the_figures_of_a_study_of_filters(results, tmp_path):
     assert stems == own | {"variant_differences"}
     stems = {path.stem for path in figures.render("lim", results, tmp_path)}
     assert stems == own | {"variant_differences", "reduction"}
+
+
+def test_where_walks_are_stopped_differences_end_with_the_first_ticket(tmp_path, monkeypatch):
+    folder = write_filter_study(
+        tmp_path,
+        VARIANTS,
+        lambda *where: 1 - 0.5 ** where[2],
+        accuracy,
+        lengths={("l2_hard", 0): 1},
+    )
+    path = folder / "study.yaml"
+    config = yaml.safe_load(path.read_text())
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "save", lambda figure, stem: drawn.update({stem.name: figure}) or []
+    )
+    for stop, points in ((None, 3), (0.005, 2)):
+        path.write_text(
+            yaml.safe_dump(config | {"prune": config["prune"] | {"stop": stop}}, sort_keys=False)
+        )
+        figures.render("filters", tmp_path, tmp_path)
+        hard, soft = drawn["variant_differences"].axes
+        assert len(line(hard, "l2").get_xdata()) == points
+        assert len(line(soft, "l1").get_xdata()) == 3
 
 
 def test_what_is_left_is_parameters_and_not_weights(results):

@@ -13,3 +13,10 @@ def test_every_way_to_rescale_is_told_and_none_is_silent():
     assert _rewinding(plain) == _rewinding({**plain, "rescale": "none"})
     assert _rewinding(plain) == f"{told}; optimiser state fresh"
     assert _rewinding({**plain, "rescale": "layer"}).startswith(f"{told}, divided by the square")
+
+
+def test_a_schedule_that_begins_anew_is_not_said_to_be_that_of_level_0():
+    told = "weights are kept, the schedule of the learning rate "
+    assert _rewinding({"mode": "learning_rate", "to": "0it"}) == f"{told}begins anew"
+    later = _rewinding({"mode": "learning_rate", "to": "2ep"})
+    assert later == f"{told}goes back to 2 epochs after the start of level 0"

@@ -9,6 +9,8 @@ from lottery.analysis import levels
 from lottery.analysis.claims import judge
 from lottery.analysis.claims.filters import RESULTS, filter_claims
 from lottery.analysis.report import compose, load
+from lottery.analysis.report.filters import filters, short
+from lottery.analysis.report.sources import Sources
 from tests.analysis.filters import write_factorial_study, write_filter_study
 
 VARIANTS = {
@@ -20,6 +22,10 @@ VARIANTS = {
 ERROR = {"l2_hard": 0.02, "random_hard": 0.05, "l2_soft": 0.03, "l2_rewind": 0.01}
 
 
+def error(variant, seed, level):
+    return 1 - ERROR[variant] * level * (1 + 0.01 * (seed - 1)) + 0.001 * (seed - 1)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
@@ -27,7 +33,7 @@ def results(tmp_path_factory):
         folder,
         VARIANTS,
         lambda _v, _s, level: 1 - 0.5**level,
-        lambda variant, seed, level: 1 - ERROR[variant] * level + 0.001 * (seed - 1),
+        error,
         branches=("ticket", "reinit"),
     )
     write_filter_study(
@@ -59,16 +65,34 @@ def test_each_variant_has_error_and_sizes_with_intervals_and_n(results):
     row = cells(text, "l2_soft")
     assert row[:2] == ["l2_soft", "2"]
     assert row[2] == "0.00 ± 0.25"  # level 0: seeds 0.1 apart
-    assert row[3:] == ["6.00 ± 0.25", "75.00 ± 0.00", "37.50 ± 0.00", "3"]
+    assert row[3:] == ["6.00 ± 0.10", "75.00 ± 0.00", "37.50 ± 0.00", "3"]
 
 
 def test_differences_are_from_random_filters_removed_in_the_same_way(results):
     text = section(compose(load("filters", results), []), "Filters")
     below = text.partition("Test accuracy less that of the reference")[2]
-    assert cells(below, "l2_hard")[1:3] == ["random_hard", "+3.00 ± 0.00 (p < 0.001)"]
+    assert cells(below, "l2_hard")[1:3] == ["random_hard", "+3.00 ± 0.07 (p < 0.001)"]
     # Nothing soft is random: the first variant, which is l2_hard.
-    assert cells(below, "l2_soft")[1:3] == ["l2_hard", "−1.00 ± 0.00 (p < 0.001)"]
+    assert cells(below, "l2_soft")[1:3] == ["l2_hard", "−1.00 ± 0.02 (p < 0.001)"]
     assert "| random_hard | l2_hard |" not in below
+
+
+def test_of_two_seeds_the_differences_are_told_and_not_tested(tmp_path):
+    write_filter_study(tmp_path, VARIANTS, lambda *_: 0.5, error, seeds=(0, 1))
+    study = load("filters", tmp_path)
+    assert "is not tested (n = 2)" in short(study, Sources())
+    below = filters(study, Sources()).partition("Test accuracy less that of the reference")[2]
+    assert "the value of each seed (n = 2: not tested)" in below
+    assert cells(below, "l2_hard")[2] == "+2.97, +3.00"
+
+
+def test_seeds_that_agree_to_the_last_digit_show_nothing(tmp_path):
+    write_filter_study(
+        tmp_path, VARIANTS, lambda *_: 0.5, lambda variant, _, level: 1 - ERROR[variant] * level
+    )
+    study = load("filters", tmp_path)
+    assert "is not tested (all equal)" in short(study, Sources())
+    assert "p <" not in filters(study, Sources())
 
 
 def test_filter_tickets_are_compared_with_their_controls_where_weights_go_back(results):
@@ -152,7 +176,7 @@ def test_the_short_answer_is_about_filters_and_names_what_is_shown_to_differ(res
     told = section(compose(load("filters", results), []), "Question and short answer")
     assert told.strip().startswith("**Which filters can a network do without")
     assert "cannot say" not in told and "Why?" not in told
-    assert "`l2_hard` at level 1 ([+3.00 ± 0.00]" in told
+    assert "`l2_hard` at level 1 ([+3.00 ± 0.07]" in told
     below = told.partition("below 0 in")[2]
     assert "`l2_soft`" in below and "random_hard" not in below
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lottery.analysis.detectors import NO_SEED
 from lottery.benchmark.timing import Timing
 from lottery.costs import cost
 from lottery.detection import detections
@@ -269,6 +270,7 @@ def test_detections_are_beside_the_boxes_that_there_are(ran):
         test.labels[:4, 0, 1:5].numpy()
     )
     assert truth["score"].isna().all()
+    assert set(truth["seed"]) == {NO_SEED}
     config = squares.config()
     (cell,) = cells(config)
     model = small_network(config, StudyStore(place, "squares"), cell, 0, test)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from lottery.analysis import frames
 from lottery.analysis.collapse import layer_collapses
-from lottery.analysis.detectors import before_retraining
+from lottery.analysis.detectors import ALLOWED, before_retraining, furthest
+from lottery.analysis.endpoints import PAIR
 from lottery.analysis.figures.detectors import detections, precision_recall, shown
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights, panels_of
 from lottery.analysis.figures.families import families
@@ -50,6 +51,7 @@ from lottery.analysis.figures.weights import (
 from lottery.analysis.influence import design
 from lottery.analysis.mechanism import by_layer
 from lottery.analysis.sizes import left, of_filters, only_weights
+from lottery.analysis.walks import finished, may_end_early, together
 from lottery.analysis.widths import is_axis, widths
 from lottery.analysis.wording import figure_of_detectors
 
@@ -88,7 +90,7 @@ def render(
     """
     folder = Path(plots) / Path(study).resolve().name
     drawings = _drawings(study, results)
-    if frames.has_detectors(study, results):
+    if frames.of_detectors(study, results):
         drawings = {name: partial(_of_detectors, draw) for name, draw in drawings.items()}
     return [path for name, draw in drawings.items() for path in save(draw(), folder / name)]
 
@@ -98,41 +100,43 @@ def _of_detectors(draw: Callable[[], Figure]) -> Figure:
 
 
 def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], Figure]]:
-    """Every figure that the tables allow, by the name of its file."""
-    levels = frames.levels(study, results)
+    """Every figure that the tables allow, by the name of its file.
+
+    Where `prune.stop` ends walks, means go as far as all tickets of a variant.
+    """
+    whole = levels = frames.levels(study, results)
     variants = frames.variants(study, results)
-    layers = frames.layers(study, results)
+    config = frames.configuration(study, results)
+    layers, curves = frames.layers(study, results), frames.curves(study, results)
     diagnostics = None
     if frames.has_diagnostics(study, results):
         diagnostics = frames.diagnostics(study, results)
     collapses = layer_collapses(layers, diagnostics)
     pruned = set(levels.loc[levels["branch"] == "ticket", "variant"])
     drawn = [variant for variant in variants if variant in pruned]
+    detecting = frames.of_detectors(study, results)
     of_whole: dict[str, Callable[[], Figure]] = {}
     if of_filters(levels):
         layers = only_weights(layers)
-        settings = design(frames.configuration(study, results), drawn)
+        settings = design(config, drawn)
         if settings is not None:
             return {"influence": lambda: influence(levels, settings)}
-        curves = frames.curves(study, results)
+        of_whole = _of_filters(levels, layers, curves, drawn, config if detecting else None)
         if frames.has_detectors(study, results):
-            config = frames.configuration(study, results)
-            kept = [name for name in drawn if not _rewinds(config, name)]
-            before = before_retraining(levels[levels["variant"].isin(kept)], curves)
-            of_whole = _of_filters(levels, layers, curves, drawn, before)
             of_whole |= _of_pictures(study, results, levels, drawn)
-        else:
-            of_whole = _of_filters(levels, layers, curves, drawn)
+    early = may_end_early(config)
+    if early:
+        levels, layers, curves = (together(t, whole) for t in (levels, layers, curves))
+        diagnostics = None if diagnostics is None else together(diagnostics, whole)
     if len(variants) > 1:
         several: dict[str, Callable[[], Figure]] = {}
         if drawn and (not of_whole or levels["init"].nunique() > 1):
             several["accuracy_by_variant"] = lambda: accuracy_by_variant(levels, drawn, collapses)
         # Of detectors there are criteria by ways of pruning: more lines than one can read.
-        many = frames.has_detectors(study, results)
-        if drawn[:1] == variants[:1] and len(drawn) > 1 and not many:
+        if drawn[:1] == variants[:1] and len(drawn) > 1 and not detecting:
             several["variant_differences"] = lambda: variant_differences(levels, drawn)
         if of_whole:
-            several |= _of_tickets(levels, drawn, frames.configuration(study, results))
+            several |= _of_tickets(levels, drawn, config)
         if diagnostics is not None:
             drawable = (
                 (name, own) for name, own in diagnostics.groupby("variant") if panels_of(own)
@@ -141,8 +145,8 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
                 several[f"diagnostics_by_weights_{name}"] = partial(
                     diagnostics_by_weights, own, left(levels)
                 )
-        return of_whole | several | _of_schemes(levels, drawn, diagnostics)
-    curves = frames.curves(study, results)
+        by_scheme = {} if early else _of_schemes(levels, drawn, diagnostics)
+        return of_whole | several | by_scheme
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
     drawings: dict[str, Callable[[], Figure]] = {}
@@ -168,7 +172,7 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         drawings["diagnostics_by_weights"] = partial(
             diagnostics_by_weights, diagnostics, left(levels)
         )
-    if len(tickets):
+    if len(tickets) and not early:
         drawings |= _of_schemes(levels, variants, diagnostics)
     return of_whole | drawings
 
@@ -178,25 +182,35 @@ def _of_filters(
     layers: pd.DataFrame,
     curves: pd.DataFrame,
     variants: Sequence[str],
-    before: pd.DataFrame | None = None,
+    detecting: dict[str, Any] | None,
 ) -> dict[str, Callable[[], Figure]]:
     """What shows how much smaller networks become; variants: those with tickets.
 
-    before: levels as they are before they are trained, to be shown too.
+    detecting: of a study of detectors its `study.yaml`. Their levels are drawn as they are before
+    they are trained too, and their widths are those within the allowed loss.
     """
     known = levels[levels["parameters"].notna() & (levels["level"] > 0)]
     variants = [variant for variant in variants if variant in set(known["variant"])]
     if not variants:
         return {}
+    before, of_layers = None, partial(layer_widths, layers, variants)
+    if detecting is not None:
+        kept = [name for name in variants if not _rewinds(detecting, name)]
+        before = before_retraining(levels[levels["variant"].isin(kept)], curves)
+        ends = furthest(finished(levels, detecting)).set_index(PAIR)["level"]
+        done = [name for name in variants if name in ends.index.get_level_values("variant")]
+        end = f"within {100 * ALLOWED:g} points of accuracy"
+        of_layers = partial(layer_widths, layers, done, ends, end) if done else of_layers
     drawings: dict[str, Callable[[], Figure]] = {
         "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants, before),
         "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants, before),
     }
     if "kept_outputs" in layers:
-        drawings["layer_widths"] = lambda: layer_widths(layers, variants)
+        drawings["layer_widths"] = of_layers
     shrunk = [variant for variant in variants if variant in shrinking(curves)]
     if shrunk:
-        drawings["reduction"] = lambda: reduction(curves, shrunk)
+        common = together(curves, levels)
+        drawings["reduction"] = lambda: reduction(common, shrunk)
     return drawings
 
 

@@ -45,7 +45,7 @@ def interval_line(
     mean = scale * rows["mean"].to_numpy()
     ax.plot(x, mean, color=look.color, marker=look.marker, linestyle=look.linestyle, label=label)
     half = scale * (rows["high"] - rows["mean"]).to_numpy()
-    several = (rows["n"] > 1).to_numpy()
+    several = rows["low"].notna().to_numpy()
     ax.errorbar(
         np.asarray(x)[several],
         mean[several],
@@ -93,7 +93,7 @@ def band_line(ax: Axes, x: ArrayLike, rows: pd.DataFrame, look: Look, label: str
 def baseline(ax: Axes, row: pd.Series, label: str, scale: float = 100) -> None:
     """A horizontal line at a mean with a band for its interval."""
     ax.axhline(scale * row["mean"], color=GREY, linestyle="--", linewidth=1, label=label, zorder=1)
-    if row["n"] > 1:
+    if not np.isnan(row["low"]):
         low, high = scale * row["low"], scale * row["high"]
         ax.axhspan(low, high, color=GREY, alpha=0.18, linewidth=0, label=BAND)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
-from lottery.analysis.detectors import ALLOWED, furthest
+from lottery.analysis.detectors import ALLOWED, TRUTH, furthest
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
@@ -26,8 +26,6 @@ from lottery.analysis.figures.style import (
 from lottery.analysis.sizes import sizes
 from lottery.detection.drawing import SURE
 
-TRUTH = "truth"
-"""Variant of the boxes that are there."""
 _COLUMNS = 4
 _FEW = 8
 """Boxes in a picture up to which each is named."""
@@ -116,16 +114,18 @@ def detections(
     """
     numbers = [number for number in pictures if number in set(found["picture"])]
     boxes = found[(found["variant"] == TRUTH) | (found["score"] >= SURE)]
-    first = found[found["variant"].isin(variants) & (found["level"] == 0)]
-    of = "" if first.empty else str(first["variant"].iloc[0])
     bands = [("ground truth", boxes[boxes["variant"] == TRUTH])]
-    bands.append((_band("unpruned", of, 0, levels, found), _of(boxes, of, 0)))
-    chosen = furthest(sizes(levels)).set_index(["variant", "cell"])["level"]
+    first = found[found["variant"].isin(variants) & (found["level"] == 0)]
+    networks = [("unpruned", *_ticket(first), 0)] if len(first) else []
+    known = sizes(levels)
+    chosen = furthest(known).set_index(["variant", "cell"])["level"]
     for variant in variants:
-        cell = found.loc[found["variant"] == variant, "cell"].iloc[0]
-        level = int(chosen[variant, cell])
-        title = _band(variant_name(variant), variant, level, levels, found)
-        bands.append((title, _of(boxes, variant, level)))
+        ticket = _ticket(found[found["variant"] == variant])
+        networks.append((variant_name(variant), *ticket, int(chosen[ticket])))
+    bands += [
+        (_band(name, _of(known, variant, cell, level)), _of(boxes, variant, cell, level))
+        for name, variant, cell, level in networks
+    ]
     figure, axes = new_figure(
         len(bands),
         len(numbers),
@@ -157,20 +157,28 @@ def _aspect(image: np.ndarray) -> float:
     return image.shape[0] / image.shape[1]
 
 
-def _of(boxes: pd.DataFrame, variant: str, level: int) -> pd.DataFrame:
-    return boxes[(boxes["variant"] == variant) & (boxes["level"] == level)]
+def _ticket(found: pd.DataFrame) -> tuple[str, str]:
+    """Variant and cell of the first row: tables of several machines may have more than one cell."""
+    return str(found["variant"].iloc[0]), str(found["cell"].iloc[0])
 
 
-def _band(name: str, variant: str, level: int, levels: pd.DataFrame, found: pd.DataFrame) -> str:
-    """What is said beside a row of pictures: whose boxes, and how much of the network is left."""
-    cells = set(found.loc[found["variant"] == variant, "cell"])
-    rows = sizes(levels[levels["cell"].isin(cells) & (levels["variant"] == variant)])
-    rows = rows[rows["level"] == level]
+def _of(table: pd.DataFrame, variant: str, cell: str, level: int) -> pd.DataFrame:
+    own = (table["variant"] == variant) & (table["cell"] == cell)
+    return table[own & (table["level"] == level)]
+
+
+def _band(name: str, rows: pd.DataFrame) -> str:
+    """What is said beside a row of pictures: whose boxes, and how much of the network is left.
+
+    rows: of `lottery.analysis.sizes.sizes`, of one network, or none.
+    """
     if rows.empty:
         return name
     row = rows.iloc[0]
-    size = "" if level == 0 else f"\nparameters −{100 * row['parameters_removed']:.0f} %"
-    size += "" if level == 0 else f", MACs −{100 * row['macs_removed']:.0f} %"
+    size = ""
+    if row["level"] > 0:
+        removed = 100 * row[["parameters_removed", "macs_removed"]]
+        size = "\nparameters −{:.0f} %, MACs −{:.0f} %".format(*removed)
     return f"{name}{size}\naccuracy {100 * row['test_accuracy']:.1f} %"
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from lottery.analysis.endpoints import PAIR
 from lottery.analysis.figures.axes import (
     band_line,
     baseline,
@@ -30,9 +32,10 @@ from lottery.analysis.figures.style import (
     variant_name,
 )
 from lottery.analysis.sizes import only_weights, sizes
-from lottery.analysis.statistics import summary
+from lottery.analysis.statistics import FEWEST, summary
+from lottery.analysis.walks import beyond, last_levels, together
 
-WAYS = ("hard", "oneshot", "soft", "softhard", "rewind")
+WAYS = ("hard", "oneshot", "soft", "softhard", "global", "rewind")
 """Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
 _WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
 _LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
@@ -77,11 +80,21 @@ def accuracy_by_macs(
 def _accuracy_by(
     levels: pd.DataFrame, variants: Sequence[str], column: str, before: pd.DataFrame | None
 ) -> Figure:
-    """Panels side by side of variants whose names end alike, schemes of a seed averaged first."""
+    """Panels side by side of variants whose names end alike, schemes of a seed averaged first.
+
+    A mean ends where the first ticket of its variant does, and thin lines are tickets that go on;
+    of fewer seeds than FEWEST all tickets, in place of intervals.
+    """
     known = sizes(levels)
     keys = ("variant", "level")
-    table = summary(known, by=keys)
-    table["removed"] = 100 * summary(known, column, by=keys)["mean"]
+    common, alone = together(known, known), beyond(known)
+    start = known[known["level"] == 0].assign(variant="all")
+    table, unpruned = summary(common, by=keys), summary(start, by=("level",))
+    table["removed"] = 100 * summary(common, column, by=keys)["mean"]
+    means = interval_text(table["n"])
+    if 1 < table["n"].max() < FEWEST:
+        alone, means = known[known["level"] > 0], f"Means over {seeds_text(table['n'])}"
+        table, unpruned = (each.assign(low=np.nan, high=np.nan) for each in (table, unpruned))
     untrained = None
     if before is not None and len(before):
         untrained = summary(before, by=keys).merge(table[[*keys, "removed"]], on=list(keys))
@@ -92,14 +105,13 @@ def _accuracy_by(
         len(groups),
         (WIDTH, 3.8),
         f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column]} removed",
-        interval_text(table["n"])
+        means
         + "; dashed: unpruned. What is removed is gone from the network"
-        + ("" if untrained is None else ". Open: as pruned, before retraining (means)"),
+        + ("" if untrained is None else ". Open: as pruned, before retraining (means)")
+        + ("" if alone.empty else ". Thin: single tickets; means end with the first of them"),
         sharex=True,
         sharey=True,
     )
-    start = known[known["level"] == 0].assign(variant="all")
-    unpruned = summary(start, by=("level",))
     for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
         for name, variant in group.items():
             points = table[table["variant"] == variant].sort_values("level")
@@ -108,21 +120,30 @@ def _accuracy_by(
                 interval_line(ax, pruned["removed"], pruned, looks[name], variant_name(name))
             if untrained is not None and variant in set(untrained["variant"]):
                 _open_line(ax, untrained[untrained["variant"] == variant], looks[name])
+            for _, ticket in alone[alone["variant"] == variant].groupby("cell"):
+                _thin_line(ax, 100 * ticket[column], 100 * ticket["test_accuracy"], looks[name])
         for _, row in unpruned.iterrows():
             baseline(ax, row, "unpruned (level 0)")
         ax.set_title(variant_name(way), loc="left")
         word = _WORDS[column]
         ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
-    pruned = table[table["level"] > 0]
-    low, high = float(pruned["removed"].min()), float(pruned["removed"].max())
+    removed = pd.concat([table[table["level"] > 0]["removed"], 100 * alone[column]])
+    low, high = float(removed.min()), float(removed.max())
     margin = 0.04 * (high - low) + 1
     axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
-    error_axis(axes[0, 0], table if untrained is None else pd.concat([table, untrained]))
+    shown = [table, alone.rename(columns={"test_accuracy": "mean"})]
+    shown += [] if untrained is None else [untrained.drop(columns=["low", "high"])]
+    error_axis(axes[0, 0], pd.concat([part for part in shown if len(part)]))
     axes[0, 0].set_ylabel(ERROR_SCALE)
     for ax in axes[0]:
         mark_beyond(ax)
     add_legend(figure, axes[0])
     return figure
+
+
+def _thin_line(ax: Axes, x: pd.Series, y: pd.Series, look: Look) -> None:
+    """One ticket, beside or beyond the mean of all."""
+    ax.plot(x, y, color=look.color, marker=look.marker, markersize=1.5, linewidth=0.5, alpha=0.7)
 
 
 def _open_line(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
@@ -141,20 +162,34 @@ def _open_line(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
 
 
 @styled
-def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
+def layer_widths(
+    layers: pd.DataFrame,
+    variants: Sequence[str],
+    ends: pd.Series | None = None,
+    end: str = "at the last level",
+) -> Figure:
     """Filters and neurons of each layer, all and those kept: a panel per variant.
 
-    Of the levels after the first a middle one and the last are drawn; means over seeds and schemes.
-    Variants that keep the same share a panel, as those of one rate for every layer do.
+    Of each ticket a middle level and the last are drawn; means over seeds and schemes. ends: other
+    levels to be drawn as the last, by variant, scheme and seed, called `end`. Variants that keep
+    the same share a panel, as those of one rate for every layer do.
     """
     tickets = only_weights(layers[layers["branch"] == "ticket"])
     names = list(dict.fromkeys(tickets["layer"]))
-    per_seed = tickets.groupby(["variant", "layer", "level", "seed"], as_index=False)
+    ends = last_levels(tickets) if ends is None else ends
+    last = tickets[PAIR].merge(ends.rename("last").reset_index(), how="left")["last"].to_numpy()
+    looks = {f"kept {end}": (_LEVELS[1], last)}
+    if ends.max() > 1:
+        looks = {"kept half-way": (_LEVELS[0], last // 2)} | looks
+    drawn = pd.concat(
+        [tickets[tickets["level"] == at].assign(label=label) for label, (_, at) in looks.items()]
+    )
+    per_seed = drawn.groupby(["variant", "layer", "label", "seed"], as_index=False)
     widths = per_seed[["outputs", "kept_outputs"]].mean()
     alike = _alike(widths, variants)
     columns = _columns(len(alike))
     rows = -(-len(alike) // columns)
-    seeds = seeds_text(widths.groupby(["variant", "level"])["seed"].nunique())
+    seeds = seeds_text(widths.groupby("variant")["seed"].nunique())
     figure, axes = new_figure(
         rows,
         columns,
@@ -167,12 +202,10 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
     panels = list(axes.flat)
     for ax, group in zip(panels, alike, strict=False):
         own = widths[widths["variant"] == group[0]]
-        last = int(own["level"].max())
         whole = own.groupby("layer")["outputs"].mean().reindex(names)
         ax.plot(range(len(names)), whole, color=BLACK, linestyle=":", marker="_", label="all")
-        middle = [(last // 2, _LEVELS[0], "half-way")] if last > 1 else []
-        for level, look, label in [*middle, (last, _LEVELS[1], "at the last level")]:
-            _widths(ax, own[own["level"] == level], names, look, f"kept {label}")
+        for label, (look, _) in looks.items():
+            _widths(ax, own[own["label"] == label], names, look, label)
         _log_axis(ax)
         ax.set_title(_names(group), loc="left")
         every = -(-len(names) // 12)
@@ -188,7 +221,7 @@ def layer_widths(layers: pd.DataFrame, variants: Sequence[str]) -> Figure:
 
 
 def _alike(widths: pd.DataFrame, variants: Sequence[str]) -> list[list[str]]:
-    """Variants in groups of those that keep as many of each layer, level and seed."""
+    """Variants in groups of those that keep as many of each layer and seed, where it is drawn."""
     groups: dict[tuple[object, ...], list[str]] = {}
     for variant in variants:
         own = widths[widths["variant"] == variant].drop(columns="variant")

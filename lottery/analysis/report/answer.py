@@ -26,14 +26,17 @@ QUESTION = (
 
 def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources: Sources) -> str:
     """Whether schemes differ, what became of published claims, and `more` points."""
-    schemes = [_schemes(study, sources), others.short(study, sources)]
-    filters = influence(study) or criteria(study, sources)  # a factorial asks for its settings
+    schemes = [_schemes(study, sources)]
+    if not study.ends_early:
+        schemes.append(others.short(study, sources))
+    # a factorial asks for its settings
+    filters = influence(study) or criteria(study.together(), sources)
     points = [*schemes, filters, *summary(found, sources), *more]
     return _question(study) + "\n\n" + "\n".join(f"- {point}" for point in points if point)
 
 
 def _question(study: Study) -> str:
-    if study.detectors is not None:
+    if study.detecting:
         return OF_DETECTORS
     return OF_FILTERS if of_filters(study.levels) and not declared(study.inits) else QUESTION
 
@@ -49,6 +52,11 @@ def _schemes(study: Study, sources: Sources) -> str:
         return (
             f"{question} This study cannot say: it has {names}, and no two schemes whose "
             "comparison is declared."
+        )
+    if study.ends_early:
+        return (
+            f"{question} This study cannot say: `prune.stop` ended its tickets at different "
+            "levels, and schemes are compared by means over levels."
         )
     by_variant = {name: compared(study.variant(name)) for name in study.variants}
     by_variant = {name: endpoints for name, endpoints in by_variant.items() if endpoints}

@@ -2,21 +2,25 @@
 
 from typing import Any
 
+from lottery.analysis.detectors import ALL
 from lottery.analysis.report.document import listed
 from lottery.analysis.report.study import Study
 
 
 def detecting(study: Study) -> list[list[str]]:
     """What detectors are trained for and judged by, and whose unpruned networks these are."""
-    if study.detectors is None:
+    if not study.detecting:
         return []
-    names = [name for name in dict.fromkeys(study.detectors["class"]) if name != "all"]
+    classes = ""
+    if study.detectors is not None:
+        names = [name for name in dict.fromkeys(study.detectors["class"]) if name != ALL]
+        classes = f" for the class{'es' * (len(names) > 1)} {listed(names)}"
     rows = [
         [
             "Objective",
-            f"region loss of YOLOv2 for the class{'es' * (len(names) > 1)} "
-            f"{listed(names)}; anchors by k-means on the boxes of training pictures; success is "
-            "mean average precision (mean AP) at an IoU of 0.5 by the area rule",
+            f"region loss of YOLOv2{classes}; anchors by k-means on the boxes of training "
+            "pictures; success is mean average precision (mean AP) at an IoU of 0.5 by the area "
+            "rule",
         ]
     ]
     if start := study.config.get("start"):

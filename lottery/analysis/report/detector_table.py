@@ -1,12 +1,13 @@
 """The table of a report on detectors: each variant at its furthest level at the allowed loss."""
 
 from lottery.analysis.frames import settings
-from lottery.analysis.paired import difference, holm
-from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
+from lottery.analysis.report.document import ABSENT, listed, table
 from lottery.analysis.report.filters import CHANCE, references
 from lottery.analysis.report.saved import POINTS, Saved, disturbed, text
 from lottery.analysis.report.sources import Source, Sources
 from lottery.analysis.report.study import Study
+from lottery.analysis.report.tested import FEW, corrected, told, with_test
+from lottery.words import plural
 
 SHARES = ("parameters_removed", "bytes_removed", "macs_removed")
 
@@ -21,21 +22,21 @@ def variants(own: Saved, sources: Sources) -> str:
         row = [variant, "–".join(str(level) for level in dict.fromkeys((levels[0], levels[-1])))]
         for column in SHARES:
             source = own.source(variant, column)
-            row.append(sources.link(source, plus_minus(source.interval(), 100, 1)))
+            row.append(sources.link(source, told(source, 100, 1)))
         row += [
             text(own.source(variant, column), column, sources)
             for column in ("fewer_macs", "speed_up")
         ]
         row.append(own.trained(variant, [variant], sources))
         before = own.source(variant, "ap_before")
-        known = plus_minus(before.interval(), 100, 1)
+        known = told(before, 100, 1)
         row.append(sources.link(before, known) if before.values else ABSENT)
         change = own.source(variant, "ap_change")
-        row.append(sources.link(change, plus_minus(change.interval(), 100, 1, sign=True)))
+        row.append(sources.link(change, told(change, 100, 1, sign=True)))
         if variant in tests:
             _, source, p = tests[variant]
-            less = plus_minus(source.interval(), 100, 1, sign=True)
-            row.append(f"{sources.link(source, less)} (p {p_value(p)})")
+            less, said = with_test(source, p, 100, 1)
+            row.append(f"{sources.link(source, less)} {said}")
         else:
             row.append(ABSENT)
         row.append(f"{int(cells['censored'].sum())} of {len(cells)}")
@@ -50,14 +51,33 @@ def variants(own: Saved, sources: Sources) -> str:
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_without_before(own)} Sizes are those of the "
-        "physically smaller network: *bytes* on disk, *faster* by the median latency of one "
-        "picture, taken in turns with the unpruned network's; *steps* are those of training since "
-        f"the unpruned network.{disturbed(own.table)} Mean ± half of the 95 % t-interval over "
-        "seeds, schemes of a seed averaged first; ratios are geometric, with their interval. *Less "
-        "random's*: paired by scheme and seed, Holm's p over the column. *Never fell*: "
-        "tickets that lost no more at any level that was trained.\n\n"
-        + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+        f"began with, where filters had been removed.{_together(own)}{_without_before(own)} "
+        "Sizes are those of the physically smaller network: *bytes* on disk, *faster* by the "
+        "median latency of one picture, taken in turns with the unpruned network's; *steps* are "
+        f"those of training since the unpruned network.{disturbed(own.table)} Mean ± half of the "
+        f"95 % t-interval over seeds, {FEW}; schemes of a seed averaged first, ratios "
+        "geometrically. *Less random's*: paired by scheme and seed, Holm's p over the column. "
+        "*Never fell*: tickets whose walk ended without such a fall."
+        f"{_left_out(own)}\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
+    )
+
+
+def _together(own: Saved) -> str:
+    """That pruned networks are compared with one that was trained for less long."""
+    if "dense" in set(own.study.levels["branch"]):
+        return ""
+    return (
+        " No detector was trained on without being pruned, so that changes of AP are of pruning "
+        "and of the training after it together."
+    )
+
+
+def _left_out(own: Saved) -> str:
+    if not own.missing:
+        return ""
+    return (
+        f" Left out are {plural(own.missing, 'ticket')} whose walk is not at its end yet, or "
+        "whose last level was not measured."
     )
 
 
@@ -96,8 +116,8 @@ def less_random(own: Saved) -> dict[str, tuple[str, Source, float]]:
         if criterion(own.study, reference) == CHANCE
     }
     found = {v: own.less(v, reference, "parameters_removed") for v, reference in of.items()}
-    p = holm([difference(value for _, value in source.values).t_p for source in found.values()])
-    return {v: (of[v], found[v], float(q)) for v, q in zip(found, p, strict=True)}
+    p = corrected(list(found.values()))
+    return {v: (of[v], found[v], q) for v, q in zip(found, p, strict=True)}
 
 
 def criterion(study: Study, variant: str) -> str:

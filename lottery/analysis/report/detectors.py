@@ -2,17 +2,22 @@
 
 from collections.abc import Iterable
 
+import pandas as pd
+
+from lottery.analysis.contrasts import SIGNIFICANT
 from lottery.analysis.detectors import networks
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
-from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.constrained import constrained
 from lottery.analysis.report.detector_table import criterion, less_random, variants
-from lottery.analysis.report.document import listed, plus_minus, table
+from lottery.analysis.report.detector_walks import walks
+from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.filters import CHANCE
+from lottery.analysis.report.published_detectors import beside
 from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
 from lottery.analysis.report.sources import Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
+from lottery.analysis.report.tested import FEW, corrected, reasons, told, untested
 
 QUESTION = (
     "**Which filter criteria suit a convolutional object detector, which save memory and which "
@@ -32,12 +37,19 @@ def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
 
     rivals: other studies of detectors, among which one of fewer or more classes may be.
     """
-    own = saved(study)
-    if own is None:
+    if not study.detecting:
         return ""
-    return "\n\n".join(
-        (_unpruned(own, sources), _answers(own, rivals, sources), variants(own, sources))
-    )
+    if study.detectors is None:
+        return (
+            "The detectors were not measured yet: sizes, latencies and answers are missing. "
+            f"`python experiments/{study.program}.py {study.argument}` measures them, and trains "
+            "what is not trained yet before."
+        )
+    parts = [_unpruned(study, study.detectors, sources)]
+    own = saved(study)
+    if own is not None:
+        parts += [_answers(own, rivals, sources), variants(own, sources), walks(own, sources)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def short(study: Study, sources: Sources) -> list[str]:
@@ -48,27 +60,29 @@ def short(study: Study, sources: Sources) -> list[str]:
     return [f"Within {POINTS} of mean AP: {_memory(own, sources)} {_operations(own, sources)}"]
 
 
-def _unpruned(own: Saved, sources: Sources) -> str:
-    assert own.study.detectors is not None
-    known = networks(own.study.levels, own.study.detectors)
+def _unpruned(study: Study, detectors: pd.DataFrame, sources: Sources) -> str:
+    known = networks(study.levels, detectors)
     start = known[known["level"] == 0].drop_duplicates(["init", "seed"])
+    if start.empty:
+        return ""
 
     def value(column: str, scale: float, digits: int = 2) -> str:
         rows = rows_of(start, column)
         where = "class = all, level = 0, of the first variant that has the scheme and seed"
         source = of_rows(f"{TITLE}: unpruned, {column}", column, where, rows, TABLE)
-        return sources.link(source, plus_minus(source.interval(), scale, digits))
+        return sources.link(source, told(source, scale, digits))
 
-    whole = own.study.detectors.query("`class` == 'all' and level == 0")
+    whole = detectors.query("`class` == 'all' and level == 0")
     pictures, boxes = (int(whole[name].max()) for name in ("pictures", "boxes"))
+    ap = value("ap_area", 100)
     return (
         f"Unpruned, on {pictures:,} test pictures with {boxes:,} boxes: mean AP at an IoU of 0.5 "
-        f"{value('ap_area', 100)} % by the area rule and {value('ap_11', 100)} % by the 11 points "
+        f"{ap} % by the area rule and {value('ap_11', 100)} % by the 11 points "
         f"of VOC 2007; {value('parameters', 1e-6, 3)} million parameters, "
         f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
         f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
-        f"{disturbed(start)} Mean ± half of the 95 % t-interval over "
-        f"{seeds_text([start['seed'].nunique()])}."
+        f"{disturbed(start)} Mean ± half of the 95 % t-interval over seeds, {FEW}; "
+        f"{seeds_text([start['seed'].nunique()])}.{beside(study, ap)}"
     )
 
 
@@ -89,30 +103,33 @@ def _suit(own: Saved, sources: Sources) -> str:
     for way, group in ways(own.variants).items():
         means = {v: own.source(v, "parameters_removed") for v in group.values()}
         order = sorted(group.items(), key=lambda item: -means[item[1]].interval().mean)
-        texts = [
-            f"{name} {sources.link(means[v], plus_minus(means[v].interval(), 100, 1))} %"
-            for name, v in order
-        ]
+        texts = [f"{name} {sources.link(means[v], told(means[v], 100, 1))} %" for name, v in order]
         trained = own.trained(way, sorted(group.values()), sources)
         parts.append(f"{way or 'all'}, after {trained} steps: {', '.join(texts)}")
-    better, worse = _against_chance(own)
-    chance = ""
-    if better is not None:
-        chance = f" More than random filters removed in the same way (Holm): {better or 'none'}"
-        chance += f"; less: {worse}." if worse else "."
-    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{chance} {UNEQUAL}"
+    against = _against_chance(own)
+    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{against} {UNEQUAL}"
 
 
-def _against_chance(own: Saved) -> tuple[str | None, str]:
-    """Variants that remove more, and less, than random filters; None where there are none."""
+def _against_chance(own: Saved) -> str:
+    """Which variants remove more, and less, than random filters, or why that is not told."""
     tests = less_random(own)
     if not tests:
-        return None, ""
-    names: dict[bool, list[str]] = {True: [], False: []}
-    for variant, (_, source, p) in tests.items():
-        if p < 0.05:
-            names[source.interval().mean > 0].append(f"`{variant}`")
-    return listed(names[True]), listed(names[False])
+        return ""
+    if why := reasons(source for _, source, _ in tests.values()):
+        return f" Whether any removes more than random filters is not tested ({why})."
+    named: dict[str, list[str]] = {}
+    for variant, (reference, source, p) in tests.items():
+        why = untested(source)
+        what = f"not tested ({why})" if why else ""
+        if p < SIGNIFICANT and not own.settled(variant, reference):
+            what = "apart by a level or less, which one evaluation decides"
+        elif p < SIGNIFICANT:
+            what = "more" if source.interval().mean > 0 else "less"
+        named.setdefault(what, []).append(f"`{variant}`")
+    more = listed(named.pop("more", [])) or "none"
+    named.pop("", None)
+    others = "".join(f"; {what}: {listed(names)}" for what, names in named.items())
+    return f" More than random filters removed in the same way (Holm): {more}{others}."
 
 
 def _memory(own: Saved, sources: Sources) -> str:
@@ -134,18 +151,17 @@ def _best(own: Saved, column: str, sources: Sources) -> str:
     others = [variant for variant in own.variants if variant != best]
     if not others:
         return f"{what}: {most}."
-    p = holm([
-        difference(value for _, value in own.less(best, other, column).values).t_p
-        for other in others
-    ])  # fmt: skip
-    alike = [f"`{other}`" for other, q in zip(others, p, strict=True) if not q < 0.05]
-    if not alike:
+    less = [own.less(best, other, column) for other in others]
+    tests = zip(others, corrected(less), strict=True)
+    shown = [f"`{o}`" for o, p in tests if p < SIGNIFICANT and own.settled(best, o)]
+    if why := reasons(less):
+        tail = f"{why}: not tested"
+    elif len(shown) == len(others):
         tail = "more than every other variant"
-    elif len(alike) == len(others):
-        tail = "no other variant is told apart from it at this n"
+    elif shown:
+        tail = f"shown to save less at this n: {listed(shown)}"
     else:
-        less = [f"`{other}`" for other in others if f"`{other}`" not in alike]
-        tail = f"shown to save less at this n: {listed(less)}"
+        tail = "no other variant is told apart from it at this n"
     return f"{what}: `{best}`, {most} ({tail})."
 
 
@@ -170,7 +186,7 @@ def _far(own: Saved, sources: Sources) -> str:
                 rows_of(rows, column),
                 TABLE,
             )
-            shown = sources.link(source, plus_minus(source.interval(), 100, 1))
+            shown = sources.link(source, told(source, 100, 1))
             texts.append(f"{shown} % of {word}")
         trained = own.trained(way, chosen, sources)
         parts.append(f"{way or 'all'}: {listed(texts)}, after {trained} steps")
@@ -196,7 +212,7 @@ def _like_for_like(own: Saved, sources: Sources) -> str:
     texts = []
     for name in sorted(soft.keys() & hard.keys()):
         source = own.less(soft[name], hard[name], "parameters_removed")
-        shown = plus_minus(source.interval(), 100, 1, sign=True)
+        shown = told(source, 100, 1, sign=True)
         texts.append(f"{name} {sources.link(source, shown)}")
     if not texts:
         return ""

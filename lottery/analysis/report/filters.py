@@ -8,12 +8,12 @@ from lottery.analysis import frames
 from lottery.analysis.contrasts import SIGNIFICANT
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
-from lottery.analysis.paired import difference, holm
 from lottery.analysis.report.accuracy import controls
-from lottery.analysis.report.document import ABSENT, listed, p_value, plus_minus, table
+from lottery.analysis.report.document import ABSENT, listed, plus_minus, table
 from lottery.analysis.report.published import beside
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
+from lottery.analysis.report.tested import corrected, reasons, untested, with_test
 from lottery.analysis.sizes import last_levels, of_filters, sizes
 from lottery.words import plural
 
@@ -26,14 +26,18 @@ _KEY = ["init", "seed", "level"]
 
 
 def filters(study: Study, sources: Sources) -> str:
-    """Error, reduction and MACs of each variant at its last level, and differences at each."""
+    """Error, reduction and MACs of each variant at its last level, and differences at each.
+
+    Where walks of detectors are stopped, the differences alone: their own section has the sizes at
+    a level that is right for each.
+    """
     if not of_filters(study.levels):
         return ""
     known = sizes(study.levels).assign(error=lambda rows: 1 - rows["test_accuracy"])
     if not (known["level"] > 0).any():
         return ""
     variants = [name for name in study.variants if name in set(known["variant"])]
-    parts = [_last(known, variants, sources)]
+    parts = [] if _has_own_sizes(study) else [_last(known, variants, sources)]
     if len(variants) > 1:
         parts.append(_differences(study, known, variants, sources))
     parts += [_tickets(study, name, sources) for name in variants[1:]]
@@ -117,14 +121,13 @@ def _tests(known: pd.DataFrame, of: dict[str, str]) -> dict[tuple[str, int], _Te
         for level in sorted(set(known.loc[known["level"] > 0, "level"]))
         if (source := _less(known[known["level"] == level], name, reference)).values
     }
-    tests = [difference(value for _, value in source.values).t_p for source in found.values()]
-    corrected = map(float, holm(tests))
-    return {key: _Test(found[key], p) for key, p in zip(found, corrected, strict=True)}
+    p = corrected(list(found.values()))
+    return {key: _Test(found[key], q) for key, q in zip(found, p, strict=True)}
 
 
 def short(study: Study, sources: Sources) -> str:
     """A point for the short answer: which variants differ from their reference, and where."""
-    if not of_filters(study.levels) or study.detectors is not None:
+    if not of_filters(study.levels) or study.detecting:
         return ""
     known = sizes(study.levels)
     of = references(study, study.variants)
@@ -140,13 +143,19 @@ def short(study: Study, sources: Sources) -> str:
     sides = {"above": shown[True], "below": shown[False]}
     told = [f"{side} 0 in {listed(names)}" for side, names in sides.items() if names]
     than = listed(f"`{name}`" for name in dict.fromkeys(of.values()))
-    counts = seeds_text([test.source.interval().n for test in tests.values()])
+    if why := reasons(test.source for test in tests.values()):
+        return (
+            "**Does it matter which filters go, and how?** Test accuracy at equal level less that "
+            f"of a reference (of {than}) is not tested ({why}). [The values](#filters)."
+        )
+    made = [test.source for test in tests.values() if not untested(test.source)]
+    counts = seeds_text([len(source.values) for source in made])
     shown_to = f"shown to lie {'; '.join(told)}. No other difference is shown,"
     if not told:
         shown_to = "no difference is shown,"
     return (
         "**Does it matter which filters go, and how?** Test accuracy at equal level less that of a "
-        f"reference (of {than}), {plural(len(tests), 'test')} over {counts}, Holm's p below "
+        f"reference (of {than}), {plural(len(made), 'test')} over {counts}, Holm's p below "
         f"{SIGNIFICANT:g}: {shown_to} which does not make them equal. [All of them](#filters)."
     )
 
@@ -156,6 +165,9 @@ def _differences(study: Study, known: pd.DataFrame, variants: list[str], sources
     of = references(study, variants)
     pruned = sorted(set(known.loc[known["level"] > 0, "level"]))
     found = _tests(known, of)
+    if not found:
+        return ""
+    why = reasons(test.source for test in found.values())
     rows = []
     for name, reference in of.items():
         row = [name, reference]
@@ -163,23 +175,38 @@ def _differences(study: Study, known: pd.DataFrame, variants: list[str], sources
             if (name, level) not in found:
                 row.append(ABSENT)
                 continue
-            source, corrected = found[name, level]
-            text = plus_minus(source.interval(), 100, sign=True)
-            p = p_value(corrected)
-            row.append(sources.link(source, text) + (f" (p {p})" if p != ABSENT else ""))
+            source, p = found[name, level]
+            text, said = with_test(source, p, 100)
+            row.append(sources.link(source, text) + ("" if why else f" {said}"))
         rows.append(row)
-    if not found:
-        return ""
-    counts = [test.source.interval().n for test in found.values()]
+    counts = seeds_text([test.source.interval().n for test in found.values()])
+    how = f"mean ± half of the 95 % t-interval over {counts}, with Holm's p over the table"
+    if why:
+        how = f"the value of each seed ({why}: not tested)"
     header = ["Variant", "Less", *(f"Level {level} (pp)" for level in pruned)]
     return (
         "Test accuracy less that of the reference at equal level, paired by scheme and seed: "
-        "percentage points, mean ± half of the 95 % t-interval over "
-        f"{seeds_text(counts)}, with Holm's p over the table. The reference is random filters "
-        "pruned in the same way where the study has them, else its first variant. How much a level "
-        "removes may differ, which the table above shows.\n\n"
-        + table(header, rows, aligned="ll" + "r" * len(pruned))
+        f"percentage points, {how}. The reference is random filters pruned in the same way where "
+        "the study has them, else its first variant. How much a level removes may differ"
+        f"{_unequal(study)}.\n\n" + table(header, rows, aligned="ll" + "r" * len(pruned))
     )
+
+
+def _has_own_sizes(study: Study) -> bool:
+    return study.detecting and study.ends_early
+
+
+def _unequal(study: Study) -> str:
+    """How else variants differ at equal level."""
+    shown = ", which the table above shows"
+    text = " where all layers are ranked together" if _has_own_sizes(study) else shown
+    anew = [f"`{name}`" for name in study.variants if study.starts_anew(name)]
+    if study.detecting and 0 < len(anew) < len(study.variants):
+        text += (
+            f"; and so may the training behind it: {listed(anew)} start each level from the "
+            "unpruned network, the others, which this favours, from the level before"
+        )
+    return text
 
 
 def _less(known: pd.DataFrame, name: str, reference: str) -> Source:

@@ -8,7 +8,7 @@ from lottery.analysis.figures.style import scheme_name
 from lottery.analysis.frames import is_shipped
 from lottery.analysis.report.document import duration, listed, number, table
 from lottery.analysis.report.study import Study
-from lottery.analysis.sizes import of_filters
+from lottery.analysis.walks import finished, last_levels
 from lottery.words import plural
 
 TICKET = "ticket"
@@ -17,32 +17,27 @@ COMMAND = "python experiments/{}.py {} --device cuda"
 
 def limits(study: Study) -> str:
     """How far the answers reach: replicates, scale, evaluation, machine, and what was not run."""
-    levels = study.levels
-    seeds = levels["seed"].nunique()
-    steps = int(levels["steps"].max())
+    seeds = study.levels["seed"].nunique()
     points = [
         f"{plural(seeds, 'seed')} per scheme. Intervals hold over seeds for this network, this "
         "data set and this training; they say nothing about others.",
         _evaluations(study),
-        _unseen(study),
+        "" if study.ends_early else _unseen(study),
+        _stopped(study),
         _unfinished(study),
         _absent(study),
         _engines(study),
-        f"The longest level has {steps:,} steps. A level this long decides what a ticket can "
-        "reach; published figures with other lengths are compared with care.",
+        _length(study),
     ]
-    model = str(levels["model"].iloc[0])
-    if study.detectors is not None:
-        points.append(
-            f"The detector is `{model}` on small pictures. YOLOv2 at 416 pixels, as published, is "
-            "a matter for a GPU; the studies whose names end in `-full` run it."
-        )
+    model = str(study.levels["model"].iloc[0])
+    if study.detecting:
+        points.append(_detector(study, model))
     elif is_reduced(model):
         full = network(model)
         program, asked = (
             ("run_grid", full)
             if is_shipped(full)
-            else (_program(study), f"{_settings(study)} --model {full} --name {study.name}-full")
+            else (study.program, f"{study.argument} --model {full} --name {study.name}-full")
         )
         points.append(
             f"`{model}` is a reduced network. The full one has not been run here; on a GPU, "
@@ -57,13 +52,39 @@ def limits(study: Study) -> str:
     return "\n".join(f"- {point}" for point in points if point)
 
 
+def _length(study: Study) -> str:
+    if study.trained.empty:
+        return ""
+    return (
+        f"The longest level has {int(study.trained['steps'].max()):,} steps. A level this long "
+        "decides what a ticket can reach; published figures with other lengths are compared with "
+        "care."
+    )
+
+
+def _detector(study: Study, model: str) -> str:
+    """What a small detector leaves to be done; nothing of one that is as published."""
+    if not (is_reduced(model) or "tiny" in network(model)):
+        return ""
+    full = f"{study.name}-full"
+    text = f"`{model}` is a reduced network. YOLOv2, as published, was not pruned here"
+    if is_shipped(full):
+        text += f"; on a GPU, `{COMMAND.format('run_detector', full)}` runs it"
+    return f"{text}."
+
+
 def _evaluations(study: Study) -> str:
-    """How finely a level is looked at, which bounds what an early-stop step can say."""
-    trained = study.curves[study.curves["step"] > 0]
-    gap = trained.groupby(["cell", "level"])["step"].min()
+    """How finely a level is looked at, which bounds what an early-stop step can say.
+
+    Steps of a level that was rewound are counted from where level 0 began.
+    """
+    place = ["variant", "cell", "level"]
+    rows = study.curves.merge(study.trained[[*place, "steps"]], on=place)
+    since = rows["step"] - (rows.groupby(place)["step"].transform("max") - rows["steps"])
+    gap = since[since > 0].groupby([rows[name] for name in place]).min()
     if gap.empty:
         return ""
-    every, steps = int(gap.median()), int(study.levels["steps"].max())
+    every, steps = int(gap.median()), int(study.trained["steps"].max())
     times = -(-steps // every)
     coarse = ", too few for ratios of early-stop steps" if times < 50 else ""
     return (
@@ -74,7 +95,7 @@ def _evaluations(study: Study) -> str:
 
 def _unseen(study: Study) -> str:
     """Levels whose least validation loss is their last, so that nothing was seen of its minimum."""
-    at_end = early_stop.censored(study.levels)[study.levels["branch"] == "ticket"]
+    at_end = early_stop.censored(study.trained)[study.trained["branch"] == "ticket"]
     if not at_end.any():
         return ""
     return (
@@ -84,15 +105,30 @@ def _unseen(study: Study) -> str:
     )
 
 
+def _stopped(study: Study) -> str:
+    """That tickets end where they lose too much, and what that leaves to be said."""
+    if not study.ends_early:
+        return ""
+    last = last_levels(finished(study.levels, study.config))
+    early = int((last < study.config.get("levels", last.max())).sum())
+    return (
+        f"{early} of {plural(len(last_levels(study.levels)), 'ticket')} ended before the last "
+        "level, as `prune.stop` says. So nothing here is a mean over levels, which are not the "
+        "same for all, and means at a level are told as far as all tickets of a variant went."
+    )
+
+
 def _unfinished(study: Study) -> str:
     """Cells that the configuration asks for and the tables lack levels of."""
     tickets = study.levels[study.levels["branch"] == "ticket"]
     wanted = study.config.get("levels", study.levels["level"].max()) + 1
     counts = tickets.groupby("cell")["level"].nunique()
-    short = counts[counts < wanted]
+    short = counts.index[counts < wanted]
+    if study.ends_early:
+        short = short.difference(finished(study.levels, study.config)["cell"])
     if short.empty:
         return ""
-    named = listed(f"`{cell}`" for cell in short.index)
+    named = listed(f"`{cell}`" for cell in short)
     return f"{len(short)} of {plural(len(counts), 'ticket')} end before the last level: {named}."
 
 
@@ -142,7 +178,9 @@ def _there(study: Study) -> set[tuple[str, str, int, str, int]]:
 
 
 def _engines(study: Study) -> str:
-    groups = study.levels.groupby(["engine", "device"]).size()
+    groups = study.trained.groupby(["engine", "device"]).size()
+    if groups.empty:
+        return ""
     parts = [
         f"{plural(n, 'level')} by `{engine}` on {device}" for (engine, device), n in groups.items()
     ]
@@ -158,32 +196,22 @@ def _engines(study: Study) -> str:
     return f"Computed as {listed(parts)}.{gpu}{mixed}"
 
 
-def _program(study: Study) -> str:
-    """The program that runs the study, without `.py`."""
-    if study.detectors is not None:
-        return "run_detector"
-    return "run_filters" if of_filters(study.levels) else "run_grid"
-
-
-def _settings(study: Study) -> str:
-    """What that program is given as the study."""
-    return study.name if is_shipped(study.name) else f"results/{study.name}/study.yaml"
-
-
 def again(study: Study) -> str:
     """Commands, versions, machine and time."""
     name = study.name
     commands = [
-        f"python experiments/{_program(study)}.py {_settings(study)} --results-dir again",
+        f"python experiments/{study.program}.py {study.argument} --results-dir again",
         f"python experiments/make_figures.py {name}",
         f"python experiments/report.py {name}",
     ]
     text = "\n".join(f"    {command}" for command in commands)
+    start = study.config.get("start")
+    elsewhere = f"; that of level 0 is counted where it was spent, in `{start}`" if start else ""
     text += (
         "\n\nThe first computes the tables anew in the folder `again` (with `--fresh` in place of "
         "the folder it replaces the committed ones); the others read them. Training alone took "
-        f"{duration(float(study.levels['seconds'].sum()))} of one worker's time, by the column "
-        "`seconds` of `levels.csv`."
+        f"{duration(float(study.trained['seconds'].sum()))} of one worker's time, by the column "
+        f"`seconds` of `levels.csv`{elsewhere}."
     )
     asked, there = _asked(study), _there(study)
     if more := len(asked - there):

@@ -41,7 +41,8 @@ def protocol(study: Study) -> str:
         ],
         [
             "Levels",
-            f"0 (unpruned) to {int(study.levels['level'].max())}, "
+            f"0 (unpruned) to {int(study.levels['level'].max())}"
+            f"{' where a ticket goes furthest' if study.ends_early else ''}, "
             f"{100 * study.levels['weights_remaining'].min():.3g} % {study.left} at the last",
         ],
         ["Pruning between levels", _pruning(prune, set(study.layers["kind"]), study.left)],
@@ -62,7 +63,7 @@ def protocol(study: Study) -> str:
 
 def _validation(study: Study) -> str:
     """Whose validation images there are, by the manifest's hashes of the data set's arrays."""
-    detecting = study.detectors is not None
+    detecting = study.detecting
     by_class = study.config.get("stratified") and not detecting  # an image's boxes are of many
     drawn = (
         f"{study.config['validation']:,} training images held out for validation, "
@@ -86,7 +87,8 @@ AUGMENTED = {
 
 
 def _training(train: dict[str, Any], study: Study) -> str:
-    steps = sorted(set(study.levels["steps"]))
+    trained = study.levels if study.trained.empty else study.trained
+    steps = sorted(set(trained["steps"]))
     counted = f"{listed(f'{n:,}' for n in steps)} steps"
     images = f"of {train['batch_size']} images"
     length = _length(train["duration"])
@@ -159,10 +161,10 @@ RESCALED = {
 
 def _rewinding(rewind: dict[str, Any]) -> str:
     if rewind["mode"] == "learning_rate":
-        return (
-            "weights are kept, the schedule of the learning rate goes back to "
-            f"{_length(rewind['to'])} after the start of level 0"
-        )
+        to = f"goes back to {_length(rewind['to'])} after the start of level 0"
+        if rewind["to"] in ("0it", "0ep"):  # level 0 may have had another schedule
+            to = "begins anew"
+        return f"weights are kept, the schedule of the learning rate {to}"
     if rewind["mode"] != "weights":
         return {"none": "nothing is reset"}.get(rewind["mode"], f"rewind mode `{rewind['mode']}`")
     step = rewind["to"]

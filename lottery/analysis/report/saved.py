@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from lottery.analysis.detectors import ALLOWED, BUSY, furthest, networks, since_unpruned
-from lottery.analysis.frames import settings
-from lottery.analysis.paired import geometric_interval
-from lottery.analysis.report.document import between, listed, number, plus_minus
+from lottery.analysis.endpoints import PAIR
+from lottery.analysis.report.document import listed
 from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
 from lottery.analysis.report.study import Study
-from lottery.analysis.statistics import Interval
+from lottery.analysis.report.tested import ratio, told
+from lottery.analysis.walks import finished, last_levels
 
 TITLE = "Detector"
 TABLE = "detectors.csv"
@@ -31,8 +30,10 @@ class Saved:
 
     study: Study
     table: pd.DataFrame
-    """Rows of `furthest`."""
+    """Rows of `furthest`, of tickets that are at their walk's end, with what was measured there."""
     variants: list[str]
+    missing: int
+    """Tickets that are not at their walk's end yet, or whose level was not measured yet."""
 
     def source(self, variant: str, column: str) -> Source:
         """Values of one variant; speed-ups are ratios."""
@@ -62,26 +63,35 @@ class Saved:
         which = f"{where(' or '.join(variants))}; {STEPS}"
         title = f"{TITLE}: {what}, steps since the unpruned network"
         source = of_rows(title, "steps_since", which, rows, TABLE)
-        return sources.link(source, plus_minus(source.interval(), 1, 0))
+        return sources.link(source, told(source, 1, 0))
+
+    def settled(self, variant: str, other: str) -> bool:
+        """Whether a difference between two variants is of more than one evaluation.
+
+        Where their last levels lie one apart or less on average, but are not the same, the
+        difference is a step of the ladder, and whether a ticket takes it one evaluation decides.
+        """
+        gaps = [gap for _, gap in self.less(variant, other, "level").values]
+        return not any(gaps) or abs(sum(gaps)) > len(gaps)
 
 
 def saved(study: Study) -> Saved | None:
-    """Of a study of detectors whose pruned networks were measured."""
-    if study.detectors is None:
-        return None
-    anew = [variant for variant in study.variants if _starts_anew(study, variant)]
-    known = networks(since_unpruned(study.levels, anew), study.detectors)
-    if not (known["level"] > 0).any():
-        return None
-    found = furthest(known)
-    return Saved(study, found, [name for name in study.variants if name in set(found["variant"])])
+    """Of a study of detectors whose pruned networks were measured.
 
-
-def _starts_anew(study: Study, variant: str) -> bool:
-    """Whether a level's weights are not those that the last level's training left."""
-    prune, rewind = (settings(study.config, variant, group) for group in ("prune", "rewind"))
-    one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
-    return one_shot or rewind.get("mode") == "weights"
+    `levels.csv` says how far each ticket goes, as measuring may lag behind training.
+    """
+    if study.detectors is None or not (study.levels["level"] > 0).any():
+        return None
+    anew = [variant for variant in study.variants if study.starts_anew(variant)]
+    tickets = since_unpruned(study.levels, anew)
+    place = [*PAIR, "level"]
+    chosen = furthest(finished(tickets, study.config))[[*place, "censored"]]
+    found = networks(tickets, study.detectors).merge(chosen, on=place, validate="one_to_one")
+    if found.empty:
+        return None
+    variants = [name for name in study.variants if name in set(found["variant"])]
+    found = found.sort_values(PAIR, ignore_index=True)
+    return Saved(study, found, variants, len(last_levels(tickets)) - len(found))
 
 
 def where(variant: str) -> str:
@@ -93,18 +103,11 @@ def where(variant: str) -> str:
     )
 
 
-def ratio(interval: Interval) -> str:
-    """A ratio and its interval's ends."""
-    mean, low, high, _ = interval
-    return f"{number(mean)}×" + ("" if np.isnan(low) else f" ({between(low, high)})")
-
-
 def text(source: Source, column: str, sources: Sources) -> str:
-    """The mean with its interval as a link: a ratio, or per cent."""
+    """What is saved, as a link: a ratio, or per cent."""
     if column in RATIOS:
-        interval = geometric_interval(value for _, value in source.values)
-        return sources.link(source, ratio(interval))
-    return sources.link(source, plus_minus(source.interval(), 100, 1)) + " %"
+        return sources.link(source, ratio(source))
+    return sources.link(source, told(source, 100, 1)) + " %"
 
 
 def disturbed(rows: pd.DataFrame) -> str:

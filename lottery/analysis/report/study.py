@@ -1,7 +1,7 @@
 """All that is committed of a study, read at once for its report."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import pandas as pd
 import yaml
 
 from lottery.analysis import frames
-from lottery.analysis.sizes import left
+from lottery.analysis.sizes import left, of_filters
+from lottery.analysis.walks import may_end_early, together
 from lottery.errors import StoreError
 
 SETTINGS = ("model", "data", "validation", "train", "prune", "rewind")
@@ -31,8 +32,10 @@ class Study:
     layers: pd.DataFrame
     diagnostics: pd.DataFrame | None
     """None where none were recorded."""
+    detecting: bool = False
+    """Whether networks are detectors, whose accuracy is mean AP."""
     detectors: pd.DataFrame | None = None
-    """None where networks are no detectors, or were not measured."""
+    """None where networks are no detectors, or were not measured yet."""
 
     @property
     def inits(self) -> list[str]:
@@ -49,9 +52,38 @@ class Study:
         return ordered + sorted(present - set(ordered))
 
     @property
+    def trained(self) -> pd.DataFrame:
+        """Levels that this study trained: without the unpruned networks of another (`start`)."""
+        return self.levels[self.levels["level"] > 0] if self.config.get("start") else self.levels
+
+    @property
     def left(self) -> str:
         """What the column `weights_remaining` holds: weights remaining, or parameters left."""
         return left(self.levels)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether `prune.stop` ends walks, so that tickets have different levels."""
+        return may_end_early(self.config)
+
+    def together(self) -> "Study":
+        """The study as far as all tickets of a variant went, if `prune.stop` ends walks."""
+        if not self.ends_early:
+            return self
+        levels, layers = (together(table, self.levels) for table in (self.levels, self.layers))
+        return replace(self, levels=levels, layers=layers)
+
+    @property
+    def program(self) -> str:
+        """The program that runs the study, without `.py`."""
+        if self.detecting:
+            return "run_detector"
+        return "run_filters" if of_filters(self.levels) else "run_grid"
+
+    @property
+    def argument(self) -> str:
+        """What that program is given as the study."""
+        return self.name if frames.is_shipped(self.name) else f"results/{self.name}/study.yaml"
 
     def variant(self, name: str) -> pd.DataFrame:
         """Levels of one variant."""
@@ -60,6 +92,12 @@ class Study:
     def first_variant(self) -> pd.DataFrame:
         """Levels of the first variant, with which the others are compared."""
         return self.variant(self.variants[0])
+
+    def starts_anew(self, variant: str) -> bool:
+        """Whether a level's weights are not those that the last level's training left."""
+        prune, rewind = (frames.settings(self.config, variant, g) for g in ("prune", "rewind"))
+        one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
+        return one_shot or rewind.get("mode") == "weights"
 
     def pruned_levels(self, cells: pd.DataFrame) -> tuple[int, ...]:
         """Levels from 1 on of which there are rows for the cells of a table."""
@@ -89,6 +127,7 @@ def load(study: str | Path, results: str | Path = "results") -> Study:
         diagnostics=frames.diagnostics(study, results)
         if frames.has_diagnostics(study, results)
         else None,
+        detecting=frames.of_detectors(study, results),
         detectors=frames.detectors(study, results)
         if frames.has_detectors(study, results)
         else None,

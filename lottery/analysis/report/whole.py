@@ -1,8 +1,9 @@
 """The report as a whole: its sections in order, and its two files."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ def write(
     tables = load(study, results)
     drawn = render(study, results, plots)
     others = _others(tables.name, results)
-    rivals = [] if tables.detectors is None else _detectors(tables.name, results)
+    rivals = _detectors(tables.name, results) if tables.detecting else []
     markdown = compose(tables, drawn, others, choice, rivals)
     return [
         _written(tables.folder / "report.md", markdown),
@@ -72,41 +73,52 @@ def compose(
 ) -> str:
     """The report in Markdown; sections without data are left out.
 
+    So are those that average over levels, or compare networks by such means, where `prune.stop`
+    ends walks: the levels of two tickets are not the same.
+
     drawn: the study's figures. levels: of other studies, for claims that compare networks
     and for the rule by which a custom scheme is judged. choice: that scheme, if there is one.
     rivals: other studies of detectors.
     """
     sources = Sources()
-    found, explained = judge(study.levels, levels), explanation(study)
+    found, explained = [], None
+    if not study.ends_early:
+        found, explained = judge(study.levels, levels), explanation(study)
+    unexplained = study.ends_early or of_filters(study.levels)
+    common = study.together()
+
+    def averaging(section: Callable[..., str], *arguments: Any) -> str:
+        return "" if study.ends_early else section(study, *arguments)
+
     whose = f" (variant {study.variants[0]})" if len(study.variants) > 1 else ""
     more = (
         *saving(study, sources),
-        chosen.short(study, choice),
-        custom.short(study, levels, choice, sources),
-        "" if explained is None and of_filters(study.levels) else short(explained),
+        averaging(chosen.short, choice),
+        averaging(custom.short, levels, choice, sources),
+        "" if explained is None and unexplained else short(explained),
     )
     sections = {
         "Question and short answer": answer(study, found, more, sources),
         "Protocol": protocol(study),
-        "Networks": networks(study),
+        "Networks": networks(common),
         "Initialisation schemes": schemes(study),
         "Figures": captioned(drawn, study.folder, study.inits),
-        f"Accuracy by {study.left}{whose}": accuracy(study, sources),
-        f"Tickets against their controls{whose}": controls(study, sources),
-        f"Early stopping{whose}": speed(study, sources),
-        f"Robustness of each scheme{whose}": robustness(study, sources),
-        f"Do the schemes differ?{whose}": contrasts(study, sources),
-        others.TITLE: others.others(study, sources),
-        f"Few weights left{whose}": sparse_outcomes(study, sources),
-        chosen.TITLE: chosen.choice_made(study, choice, sources),
-        custom.TITLE: custom.acceptance(study, levels, choice, sources),
-        "Scale, shape or place": scale(study, sources),
-        "Travel of weights": travel(study, sources),
+        f"Accuracy by {study.left}{whose}": accuracy(common, sources),
+        f"Tickets against their controls{whose}": controls(common, sources),
+        f"Early stopping{whose}": averaging(speed, sources),
+        f"Robustness of each scheme{whose}": averaging(robustness, sources),
+        f"Do the schemes differ?{whose}": averaging(contrasts, sources),
+        others.TITLE: averaging(others.others, sources),
+        f"Few weights left{whose}": sparse_outcomes(common, sources),
+        chosen.TITLE: averaging(chosen.choice_made, choice, sources),
+        custom.TITLE: averaging(custom.acceptance, levels, choice, sources),
+        "Scale, shape or place": averaging(scale, sources),
+        "Travel of weights": averaging(travel, sources),
         DETECTOR: detector(study, rivals, sources),
-        TITLE: filters(study, sources),
-        "Influence of the settings": settings(study),
+        TITLE: filters(common, sources),
+        "Influence of the settings": averaging(settings),
         "Layer collapse": layer_collapse(study, sources),
-        "Variants of the protocol": variants(study, sources),
+        "Variants of the protocol": averaging(variants, sources),
         "Published claims and verdicts": verdicts(found, sources),
         f"Why{whose}": why(explained, sources),
         "Limits": limits(study),
@@ -114,7 +126,7 @@ def compose(
     }
     sections["Where every number comes from"] = _appendix(sources)
     sections = {title: text for title, text in sections.items() if text}
-    if study.detectors is not None:
+    if study.detecting:
         sections = {of_detectors(title): of_detectors(text) for title, text in sections.items()}
     contents = "\n".join(f"- [{title}](#{anchor(title)})" for title in sections)
     parts = [f"# {study.name}: a report", contents]
