@@ -114,7 +114,7 @@ def diagnostics_by_weights(diagnostics: pd.DataFrame, left: str = WEIGHTS) -> Fi
         for k, (init, (look, label)) in enumerate(looks.items()):
             own = points[(points["init"] == init) & points["mean"].notna()]
             if panel.quantity == PAIRED or len(groups) > 1:
-                own = own.assign(n=1)  # no interval
+                own = own.assign(low=float("nan"), high=float("nan"))  # no interval
             if len(own):
                 x = 100 * own["weights_remaining"]
                 x = x if len(groups) > 1 else apart(x, k, len(looks))
