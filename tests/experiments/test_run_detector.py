@@ -184,7 +184,7 @@ def test_a_shipped_study_prunes_the_detectors_of_another_that_ships(name):
     first = shipped()[study["start"]]
     for setting in ("model", "data", "inits", "seeds"):
         assert study[setting] == first[setting], setting
-    own = {"duration", "lr", "warmup", "eval_every", "eval_start"}
+    own = {"duration", "lr", "warmup", "eval_every", "eval_start", "eval_actions"}
     before, after = (each["train"] for each in (first, study))
     alike = before.keys() - own
     assert {key: after[key] for key in alike} == {key: before[key] for key in alike}
