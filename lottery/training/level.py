@@ -29,8 +29,8 @@ from lottery.training.segment import Outcome, Segment
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The network after `step` steps of a level. Accuracies are fractions (of detectors mean AP), losses
-    those of the data set's objective.
+    """The network after `step` steps of a level. Accuracies are fractions, of detectors mean AP;
+    losses are those of the data set's objective.
 
     The train figures are of a fixed random sample of the training images as large as the
     validation set.
