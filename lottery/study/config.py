@@ -31,7 +31,8 @@ class ControlsConfig:
     """What every ticket is compared with. Numbers are draws per ticket and level; 0 is none."""
 
     dense: bool = False
-    """Also train the unpruned network for the same total number of steps."""
+    """Also train the unpruned network for the same total number of steps. With `start` it goes on
+    from that study's, with a fresh optimiser at each level."""
 
     reinit: int = 0
     """The ticket's masks with newly drawn initial weights."""
@@ -221,9 +222,6 @@ class StudyConfig:
         """Of an earlier study there are weights, and no state of training."""
         if self.start is None:
             return
-        if self.controls.dense:
-            allowed = "false with start: the baseline goes on from a state that was not kept"
-            raise ConfigError("controls.dense", True, allowed)
         step = to_steps("rewind.to", self.rewind.to, 1)
         if self.rewind.optimizer != "fresh" or (step and self.rewind.mode == "weights"):
             allowed = "one that needs no more than the weights of the unpruned network, with start"

@@ -9,12 +9,12 @@ from lottery.files import whole
 from lottery.pruning.schedule import PruneConfig
 from lottery.pruning.units import check_criterion
 from lottery.study.config import StudyConfig
-from lottery.study.grid import TICKET, Cell, cells
+from lottery.study.grid import DENSE, TICKET, Cell, cells
 from lottery.study.store import StudyStore
 
 
 def take_unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> None:
-    """Copy level 0 of each ticket that has none from the study that `config.start` names.
+    """Copy level 0 of each ticket and baseline that has none from the study `config.start` names.
 
     results: the folder of studies. Does nothing without `config.start`. Raises ConfigError, before
     anything is copied, unless that study has the networks.
@@ -29,15 +29,15 @@ def take_unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> N
 
 
 def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[str, Path]:
-    """Where level 0 of each ticket is, by the name of its cell; nothing without `config.start`.
+    """Where level 0 of each ticket and baseline is, by its cell; nothing without `config.start`.
 
-    Nor without a ticket: the networks of a study that is finished may be gone.
+    Nor without any of them: the networks of a study that is finished may be gone.
 
     Raises ConfigError unless the study is there, of the same network and data, and has a finished
     ticket of each scheme and seed.
     """
-    tickets = [cell for cell in grid if cell.branch == TICKET]
-    if config.start is None or not tickets:
+    unpruned_first = [cell for cell in grid if cell.branch in (TICKET, DENSE)]
+    if config.start is None or not unpruned_first:
         return {}
     folder = Path(config.start) if Path(config.start).is_dir() else results / config.start
     store = StudyStore(folder.parent, folder.name)
@@ -47,7 +47,7 @@ def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[s
         raise ConfigError("start", config.start, f"a study's folder or name ({error})") from error
     check_alike(config, other)
     found = {}
-    for cell in tickets:
+    for cell in unpruned_first:
         prune = config.variant(cell.variant).prune
         found[cell.name] = _level_0(store, other, config.start, cell, prune)
     return found

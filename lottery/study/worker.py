@@ -246,7 +246,10 @@ def _walk(
         "watch": watch,
     }
     if cell.branch == DENSE:
-        return find_dense(model, data, levels=config.levels, rewind_to=config.rewind.to, **common)
+        common |= {"levels": config.levels, "rewind_to": config.rewind.to}
+        if config.start is not None:
+            common |= {"optimizer": "fresh", "like": config.prune}
+        return find_dense(model, data, **common)
     if cell.needs is None:
         common |= {"prune": config.prune, "rewind": config.rewind}
         return find_tickets(model, data, levels=config.levels, **common)

@@ -232,6 +232,8 @@ def find_dense(
     levels: int = 10,
     train: TrainConfig = TrainConfig(),  # noqa: B008
     rewind_to: str = "0it",
+    optimizer: Literal["fresh", "kept"] = "kept",
+    like: PruneConfig = PruneConfig(),  # noqa: B008
     engine: str = "auto",
     diagnostics: DiagnosticsConfig = DiagnosticsConfig(),  # noqa: B008
     memory: Memory | None = None,
@@ -241,8 +243,11 @@ def find_dense(
 
     Its level l is the network after l + 1 levels' worth of steps: nothing is pruned or rewound and
     the optimiser goes on, but a learning-rate schedule starts again with each level. rewind_to: the
-    ticket's `rewind.to`, from which its levels after the first train, and so these.
+    ticket's `rewind.to`, from which its levels after the first train, and so these. optimizer:
+    "fresh" also starts the optimiser again, as where `memory` has a level 0 of nothing but weights.
+    like: how the tickets are pruned; the baseline's masks are over what theirs are.
     """
+    covered = "l2" if check_criterion(like) else PruneConfig().criterion
     return find_tickets(
         model,
         data,
@@ -250,8 +255,8 @@ def find_dense(
         seed=seed,
         levels=levels,
         train=train,
-        prune=PruneConfig(linear_rate=0.0, conv_rate=0.0),
-        rewind=RewindConfig(mode="learning_rate", to=rewind_to, optimizer="kept"),
+        prune=PruneConfig(criterion=covered, linear_rate=0.0, conv_rate=0.0, biases=like.biases),
+        rewind=RewindConfig(mode="learning_rate", to=rewind_to, optimizer=optimizer),
         engine=engine,
         diagnostics=diagnostics,
         memory=memory,

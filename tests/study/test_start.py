@@ -66,6 +66,32 @@ def test_what_is_taken_is_what_would_have_been_trained(trained, tmp_path):
     assert tables[0][columns].equals(tables[1][columns])
 
 
+@pytest.mark.parametrize("filters", [False, True])
+def test_the_baseline_goes_on_from_the_earlier_study_with_a_fresh_optimiser(
+    filters, trained, tmp_path
+):
+    """As a ticket does from which nothing is taken; its own level 0 is not trained either."""
+    prune = PruneConfig(criterion="l2") if filters else PruneConfig()
+    settings = {"name": "first", "levels": 0, "inits": ["xavier_normal"], "seeds": [0, 1]}
+    run_study(tiny.config(prune=prune, **settings), results_dir=tmp_path, workers=0, quiet=True)
+    kept = replace(prune, linear_rate=0.0, conv_rate=0.0)
+    config = second(
+        controls=ControlsConfig(dense=True),
+        rewind=RewindConfig(mode="learning_rate"),
+        prune=prune,
+        variants={"pruned": {}, "kept": {"prune": {"linear_rate": 0.0, "conv_rate": 0.0}}},
+    )
+    assert config.variant("kept").prune == kept
+    assert plan_study(config, results_dir=tmp_path).levels == 6, "level 1 of three for each seed"
+    result = run_study(config, results_dir=tmp_path, workers=0, quiet=True)
+    assert not result.failures
+    table = result.levels.set_index(["branch", "variant", "seed", "level"]).sort_index()
+    columns = ["test_accuracy", "test_loss", "weights_remaining", "steps"]
+    dense, ticket = (table.loc[where] for where in (("dense", "kept"), ("ticket", "kept")))
+    assert dense[columns].equals(ticket[columns])
+    assert not dense["test_loss"].equals(table.loc[("ticket", "pruned"), "test_loss"])
+
+
 def test_a_plan_does_not_count_what_is_taken(trained):
     plan = plan_study(second(), results_dir=trained)
     assert (len(plan.unfinished), plan.levels) == (2, 2)
@@ -94,7 +120,6 @@ def test_networks_that_are_not_there_are_named_before_anything_is_done(changes, 
 @pytest.mark.parametrize(
     ("changes", "setting"),
     [
-        ({"controls": ControlsConfig(dense=True)}, "controls.dense"),
         ({"rewind": RewindConfig(mode="weights", to="10it")}, "rewind"),
         ({"rewind": replace(GO_ON, optimizer="kept")}, "rewind"),
         ({"prune": PruneConfig(criterion="bn_scale", during="slimming")}, "prune.during"),
