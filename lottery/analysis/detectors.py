@@ -49,16 +49,28 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def since_unpruned(levels: pd.DataFrame, anew: Collection[str]) -> pd.DataFrame:
+def since_unpruned(
+    levels: pd.DataFrame, anew: Collection[str] = (), branch: str = "ticket"
+) -> pd.DataFrame:
     """Tickets with a column `steps_since`: training that a network had since the unpruned one.
 
     levels: a study's table. anew: variants in which each level starts from the unpruned network, or
     from weights that are older still, so that its own steps are all.
     """
-    tickets = levels[levels["branch"] == "ticket"].sort_values("level")
-    steps = tickets["steps"].where(tickets["level"] > 0, 0)
-    total = steps.groupby([tickets[name] for name in PAIR]).cumsum()
-    return tickets.assign(steps_since=steps.where(tickets["variant"].isin(anew), total))
+    rows = levels[levels["branch"] == branch].sort_values("level")
+    steps = rows["steps"].where(rows["level"] > 0, 0)
+    total = steps.groupby([rows[name] for name in PAIR]).cumsum()
+    return rows.assign(steps_since=steps.where(rows["variant"].isin(anew), total))
+
+
+def trained_on(levels: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the unpruned baseline, trained on for as many steps since as each of the tickets.
+
+    tickets: rows with `steps_since`. Tickets of other numbers of steps than the baseline's levels
+    end with have no row.
+    """
+    baseline = since_unpruned(levels, branch="dense")
+    return baseline.merge(tickets[[*PAIR, "steps_since"]].drop_duplicates())
 
 
 def furthest(table: pd.DataFrame, allowed: float = ALLOWED) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
         "over n seeds; latency of a picture on one thread",
         title_justify="left",
     )
-    columns = ("level", "AP (area)", "AP (11 points)", "parameters", "MACs", "latency ms", "n")
+    columns = ("level", "AP (area)", "AP (11 points)", "weights M", "MACs M", "latency ms", "n")
     for column in columns:
         table.add_column(column, justify="right")
     for level, found in rows.groupby("level"):
@@ -96,7 +96,7 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
         table.add_row(
             str(level),
             *(_percent(found[rule]) for rule in ("ap_area", "ap_11")),
-            *(f"{size:,.0f}" for size in sizes),
+            *(f"{size / 1e6:.3g}" for size in sizes),
             f"{found['latency_ms'].mean():.2f}",
             str(len(found)),
         )

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 
+import pandas as pd
 import pytest
 
 from lottery.analysis.report import compose, load
@@ -92,6 +94,26 @@ def test_what_pruned_networks_were_trained_for_is_told(text):
     assert {variant: cells(own, variant)[7] for variant in steps} == {
         variant: f"{count} ± 0" for variant, count in steps.items()
     }
+
+
+def test_what_training_alone_adds_is_taken_from_what_pruning_changes(results, text, tmp_path):
+    """The baseline gains 0.2 points a level: 4 levels beside hard pruning, one beside one-shot."""
+    assert "Less trained on" not in text and "No detector was trained on" in text
+    shutil.copytree(results / "detectors", tmp_path / "detectors")
+    levels = pd.read_csv(results / "detectors" / "levels.csv")
+    longest = levels[levels["variant"] == "l2_hard"]
+    gained = longest[longest["level"] == 0].set_index("seed")["test_accuracy"].to_dict()
+    baseline = longest.assign(
+        branch="dense",
+        cell=longest["cell"].str.replace("ticket", "dense"),
+        test_accuracy=longest["seed"].map(gained) + 0.002 * longest["level"],
+    )
+    every = [baseline.assign(variant=variant) for variant in VARIANTS]
+    pd.concat([levels, *every]).to_csv(tmp_path / "detectors" / "levels.csv", index=False)
+    own = section(compose(load("detectors", tmp_path), []), "Detector")
+    assert "No detector was trained on" not in own and "| Less trained on (pp) |" in own
+    for variant, change, less in (("l2_hard", "−1.0", "−1.8"), ("l2_oneshot", "−0.5", "−0.7")):
+        assert cells(own, variant)[9:11] == [f"{change} ± 0.0", f"{less} ± 0.0"]
 
 
 def test_soft_pruning_is_compared_with_hard_that_is_trained_as_long(text):

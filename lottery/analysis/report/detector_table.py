@@ -15,6 +15,7 @@ SHARES = ("parameters_removed", "bytes_removed", "macs_removed")
 def variants(own: Saved, sources: Sources) -> str:
     """A row per variant: what is saved at the furthest level, and what it cost."""
     tests = less_random(own)
+    baseline = "dense" in set(own.study.levels["branch"])
     rows = []
     for variant in own.variants:
         cells = own.table[own.table["variant"] == variant]
@@ -33,10 +34,14 @@ def variants(own: Saved, sources: Sources) -> str:
         row.append(sources.link(before, known) if before.values else ABSENT)
         change = own.source(variant, "ap_change")
         row.append(sources.link(change, told(change, 100, 1, sign=True)))
+        if baseline:
+            less = own.less_trained_on(variant)
+            known = told(less, 100, 1, sign=True)
+            row.append(sources.link(less, known) if less.values else ABSENT)
         if variant in tests:
             _, source, p = tests[variant]
-            less, said = with_test(source, p, 100, 1)
-            row.append(f"{sources.link(source, less)} {said}")
+            difference, said = with_test(source, p, 100, 1)
+            row.append(f"{sources.link(source, difference)} {said}")
         else:
             row.append(ABSENT)
         row.append(f"{int(cells['censored'].sum())} of {len(cells)}")
@@ -44,6 +49,7 @@ def variants(own: Saved, sources: Sources) -> str:
     header = [
         *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
         *("Fewer MACs", "Faster", "Steps", "AP as pruned (%)", "AP change (pp)"),
+        *(["Less trained on (pp)"] if baseline else []),
         *("Parameters less random's (pp)", "Never fell", "n"),
     ]
     return (
@@ -51,7 +57,7 @@ def variants(own: Saved, sources: Sources) -> str:
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_together(own)}{_without_before(own)} "
+        f"began with, where filters had been removed.{_together(baseline)}{_without_before(own)} "
         "Sizes are those of the physically smaller network: *bytes* on disk, *faster* by the "
         "median latency of one picture, taken in turns with the unpruned network's; *steps* are "
         f"those of training since the unpruned network.{disturbed(own.table)} Mean ± half of the "
@@ -62,10 +68,13 @@ def variants(own: Saved, sources: Sources) -> str:
     )
 
 
-def _together(own: Saved) -> str:
-    """That pruned networks are compared with one that was trained for less long."""
-    if "dense" in set(own.study.levels["branch"]):
-        return ""
+def _together(baseline: bool) -> str:
+    """That pruned networks are compared with one that was trained for less long, or as long."""
+    if baseline:
+        return (
+            " *Less trained on* is test mean AP less that of the unpruned network, trained on for "
+            "as many steps in the same way: AP change without what training alone adds."
+        )
     return (
         " No detector was trained on without being pruned, so that changes of AP are of pruning "
         "and of the training after it together."

@@ -35,7 +35,7 @@ _CAPTIONS = {
     "accuracy_before_prunes": "Test accuracy at the last evaluation before each prune, against "
     "training steps of all levels together.",
     "accuracy_over_steps": "Test accuracy at every evaluation. Each tooth is a level: train, "
-    "prune, go back to the initial weights.",
+    "prune and, with rewinding, go back to earlier weights.",
     "robustness_by_width": "Robustness against the standard deviation σ of initial weights, over "
     "that of Xavier's, on a logarithmic axis: area between the accuracy-sparsity curve and the "
     "unpruned network, and accuracy at a low density. A line per shape of the distribution.",

@@ -4,7 +4,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from lottery.analysis.detectors import ALLOWED, BUSY, furthest, networks, since_unpruned
+from lottery.analysis.detectors import (
+    ALLOWED,
+    BUSY,
+    furthest,
+    networks,
+    since_unpruned,
+    trained_on,
+)
 from lottery.analysis.endpoints import PAIR
 from lottery.analysis.report.document import listed
 from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
@@ -64,6 +71,22 @@ class Saved:
         title = f"{TITLE}: {what}, steps since the unpruned network"
         source = of_rows(title, "steps_since", which, rows, TABLE)
         return sources.link(source, told(source, 1, 0))
+
+    def less_trained_on(self, variant: str) -> Source:
+        """Test mean AP less that of the unpruned network trained on for as many steps."""
+        own = self.table[self.table["variant"] == variant]
+        base = trained_on(self.study.levels, own)
+        keys = [pd.MultiIndex.from_frame(side[_KEY]) for side in (own, base)]
+        return of_rows(
+            f"{TITLE}: {variant} less the unpruned trained on, test mean AP",
+            "test_accuracy",
+            f"variant = {variant}, branch = ticket, each cell at its last level within {POINTS} of "
+            "validation mean AP, less branch = dense at the level with as many steps since level 0",
+            (
+                *rows_of(own[keys[0].isin(keys[1])], "test_accuracy"),
+                *rows_of(base, "test_accuracy", minus=True),
+            ),
+        )
 
     def settled(self, variant: str, other: str) -> bool:
         """Whether a difference between two variants is of more than one evaluation.
