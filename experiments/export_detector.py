@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="RESULTS_DIR/STUDY/detector.safetensors"
     )
-    parser.add_argument("--onnx", action="store_true", help="write FILE.onnx too")
+    parser.add_argument("--onnx", action="store_true", help="write it too, to FILE with the ending .onnx")
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="%(default)s")
     parser.add_argument("--data-dir", help="cached data sets; else $LOTTERY_DATA, else data/")
     return parser
@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     if (options.cell is None) != (options.level is None):
         return _complain("--cell and --level go together")
+    if options.out is not None and options.out.suffix == ".onnx":
+        return _complain(f"--out is {options.out}; allowed: a name with another ending than .onnx")
     folder = options.results_dir / options.study
     try:
         name, level = options.cell, options.level

@@ -45,8 +45,8 @@ class Objective(Protocol):
         """Loss and accuracy over all of some examples."""
         ...
 
-    def check(self, output: Tensor, classes: int) -> None:
-        """Raise ValueError if no network for so many classes can put this out for some images."""
+    def check(self, output: Tensor, classes: int, images: Tensor) -> None:
+        """Raise ValueError if no network for so many classes can put this out for these images."""
         ...
 
 
@@ -77,7 +77,7 @@ class Classification:
             total += len(labels)
         return Metrics(float(loss) / total, int(correct) / total)
 
-    def check(self, output: Tensor, classes: int) -> None:
+    def check(self, output: Tensor, classes: int, images: Tensor) -> None:
         """There has to be a logit for each class."""
         if output.dim() != 2 or output.shape[1] < classes:
             raise ValueError(f"its output is {tuple(output.shape)} for {len(output)} images")

@@ -44,7 +44,7 @@ def test_accuracy_and_loss_do_not_depend_on_how_examples_are_batched():
 @pytest.mark.parametrize("shape", [(2, 2), (2, 3, 1), (6,)])
 def test_a_network_without_a_logit_per_class_is_refused(shape):
     with pytest.raises(ValueError, match="its output is"):
-        CLASSIFICATION.check(torch.zeros(shape), 3)
+        CLASSIFICATION.check(torch.zeros(shape), 3, torch.zeros(2, 1, 8, 8))
 
 
 class Earlier(Memory):

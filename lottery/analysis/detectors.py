@@ -73,6 +73,18 @@ def trained_on(levels: pd.DataFrame, tickets: pd.DataFrame) -> pd.DataFrame:
     return baseline.merge(tickets[[*PAIR, "steps_since"]].drop_duplicates())
 
 
+def as_trained_on(levels: pd.DataFrame, anew: Collection[str]) -> pd.DataFrame:
+    """Pruned tickets with the test accuracy of the unpruned baseline trained on for as long.
+
+    Those that have one. anew: as in `since_unpruned`.
+    """
+    tickets = since_unpruned(sizes(levels), anew)
+    tickets = tickets[tickets["level"] > 0].drop(columns="test_accuracy")
+    places = [*PAIR, "steps_since"]
+    baseline = trained_on(levels, tickets)[[*places, "test_accuracy"]]
+    return tickets.merge(baseline, on=places, validate="many_to_one")
+
+
 def furthest(table: pd.DataFrame, allowed: float = ALLOWED) -> pd.DataFrame:
     """Of each ticket the last level before its validation AP falls by more than `allowed`.
 

@@ -74,7 +74,7 @@ def precision_recall(study: str | Path, results: str | Path = "results") -> pd.D
 
 def detections(study: str | Path, results: str | Path = "results") -> pd.DataFrame:
     """`detections.parquet`: boxes found in a few pictures; those of variant TRUTH are there."""
-    return _read(study, results, "detections.parquet", DETECTIONS)
+    return _read(study, results, "detections.parquet", DETECTIONS, may_be_empty=True)
 
 
 def pictures(study: str | Path, results: str | Path = "results") -> dict[int, Path]:
@@ -132,6 +132,13 @@ def settings(config: Mapping[str, Any], variant: str, group: str) -> dict[str, A
     return {**(config.get(group) or {}), **(own.get(group) or {})}
 
 
+def starts_anew(config: Mapping[str, Any], variant: str) -> bool:
+    """Whether a level's weights are not those that the last level's training left."""
+    prune, rewind = (settings(config, variant, group) for group in ("prune", "rewind"))
+    one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
+    return one_shot or rewind.get("mode") == "weights"
+
+
 def studies(results: str | Path = "results") -> list[str]:
     """Names of the studies that have a table of levels under `results`, sorted."""
     return sorted(table.parent.name for table in Path(results).glob("*/levels.csv"))
@@ -148,6 +155,7 @@ def _read(
     name: str,
     types: dict[str, str],
     optional: dict[str, str] | None = None,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """One table, its columns checked and cast; StoreError names the file and how to make it.
 
@@ -172,7 +180,7 @@ def _read(
     except (OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise StoreError(f"{path} cannot be read ({reason}); {_remedy(path)}") from error
-    if frame.empty:
+    if frame.empty and not may_be_empty:
         raise StoreError(f"{path} holds no finished level; {_remedy(path)}")
     return frame
 

@@ -126,6 +126,8 @@ def _in_files(spec: str, data_dir: Path) -> tuple[list[str], bool]:
             return check_voc(folder, given.get("names")), drop_broken
         if function is not digit_scenes:
             folder = data_dir / {voc2007: "VOC2007", voc2012: "VOC2012"}[function]
+            if not folder.is_dir():
+                return [], drop_broken  # loading downloads it, and says what is wrong
             return check_voc(folder, VOC_CLASSES), drop_broken
         scenes = SceneSet(
             **{key: given[key] for key in given if key not in ("data_dir", "anchors")}

@@ -54,11 +54,20 @@ class Detection:
         """Average precision of detections, by class. found: as `lottery.detection.detections`."""
         return average_precision(found, boxes, len(self.names), rule)
 
-    def check(self, output: Tensor, classes: int) -> None:
-        """There have to be five numbers and a logit per class for each anchor, in each cell."""
+    def check(self, output: Tensor, classes: int, images: Tensor) -> None:
+        """There have to be five numbers and a logit per class for each anchor, in each cell.
+
+        And cells have to cover the images, (batch, channels, height, width), to their edges: else
+        boxes would be found beside their places.
+        """
         wanted = len(self.anchors) * (5 + classes)
         if output.dim() != 4 or output.shape[1] != wanted:
             raise ValueError(
                 f"its output is {tuple(output.shape)} for {len(output)} images; a detector of "
                 f"{classes} classes with {len(self.anchors)} anchors has {wanted} channels"
+            )
+        (height, width), (rows, columns) = images.shape[2:], output.shape[2:]
+        if height % rows or width % columns:
+            raise ValueError(
+                f"its {rows} × {columns} cells do not divide images of {height} × {width} pixels"
             )

@@ -49,7 +49,8 @@ def load(path: str | Path) -> Detector:
         names, size = tuple(json.loads(about["classes"])), int(about["size"])
         objective = Detection(names, torch.tensor(json.loads(about["anchors"])))
         with torch.no_grad():
-            objective.check(model(torch.zeros(1, 3, size, size)), len(names))
+            images = torch.zeros(1, 3, size, size)
+            objective.check(model(images), len(names), images)
     except (OSError, SafetensorError, LotteryError) as error:
         raise UsageError(f"{path} cannot be read: {in_a_line(error)}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

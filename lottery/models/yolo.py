@@ -2,7 +2,7 @@
 
 Images (batch, 3, height, width), pixels from 0 to 1, become (batch, anchors × (5 + classes),
 height / stride, width / stride): for each anchor in turn tx, ty, tw, th, to and the classes'
-logits, which `lottery.detection` decodes. Height and width are any multiples of 32.
+logits, which `lottery.detection` decodes. Height and width are any multiples of the stride.
 
 Convolutions have no biases, as batch norm follows each, and leaky ReLUs of slope 0.1; the head is
 linear and has biases. `bn_momentum` is the share of a batch in the running statistics: 0.01 is

@@ -48,6 +48,11 @@ def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None
     if name not in tickets:
         raise ConfigError("cell", name, f"a ticket of {folder}: {', '.join(tickets)}")
     data = load(config.data, data_dir)
+    trained_on = store.data_sha256()
+    if trained_on and data.sha256 != trained_on:
+        raise StoreError(
+            f"{config.data} is not what {folder} was trained on: its anchors would be others"
+        )
     objective = objective_of(data, config.data)
     model = small_network(config, store, tickets[name], level, data.test)
     size = int(data.test.images.shape[1])

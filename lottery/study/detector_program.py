@@ -8,12 +8,13 @@ import pandas as pd
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
-from lottery.analysis.statistics import mean_interval
+from lottery.analysis.statistics import FEWEST, mean_interval
 from lottery.data.detection import problems
+from lottery.data.images import load
 from lottery.data.sources import data_dir
 from lottery.errors import ConfigError
 from lottery.study.config import StudyConfig
-from lottery.study.detectors import measure_detectors
+from lottery.study.detectors import measure_detectors, objective_of
 from lottery.study.program import Program, console, of_variant, show_place
 from lottery.study.run import StudyResult
 
@@ -49,6 +50,8 @@ class DetectorProgram(Program):
         if "://" in arguments.results_dir:
             allowed = "a folder, as detectors are measured where their networks lie"
             raise ConfigError("results_dir", arguments.results_dir, allowed)
+        if not arguments.dry_run:  # which loads no data
+            objective_of(load(config.data, arguments.data_dir), config.data)
         return super().run(arguments, config)
 
     def _check_data(self, arguments: Namespace, config: StudyConfig) -> int:
@@ -85,7 +88,7 @@ def show_detectors(config: StudyConfig, table: pd.DataFrame) -> None:
 def _table(title: str, rows: pd.DataFrame) -> Table:
     table = Table(
         title=f"{title}: mean average precision at an IoU of ½ in %, mean ± half the 95 % interval "
-        "over n seeds; latency of a picture on one thread",
+        f"over n seeds, of fewer than {FEWEST} each; latency of a picture on one thread",
         title_justify="left",
     )
     columns = ("level", "AP (area)", "AP (11 points)", "weights M", "MACs M", "latency ms", "n")
@@ -104,7 +107,7 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
 
 
 def _percent(values: pd.Series) -> str:
+    if len(values) < FEWEST:
+        return ", ".join(f"{100 * value:.2f}" for value in values)
     found = mean_interval(values)
-    return f"{100 * found.mean:.2f}" + (
-        f" ± {100 * (found.high - found.mean):.2f}" if found.n > 1 else ""
-    )
+    return f"{100 * found.mean:.2f} ± {100 * (found.high - found.mean):.2f}"

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from lottery.analysis.columns import DETECTIONS
 from lottery.analysis.detectors import NO_SEED, TRUTH, before_retraining, furthest
 from lottery.data.images import Examples
 from lottery.detection.objective import Detection
@@ -129,10 +130,12 @@ def _truth(examples: Examples, pictures: int) -> Rows:
 def _merge(path: Path, rows: Rows, measured: set[str]) -> None:
     """Write a table; rows of cells that are not measured here stay as they were."""
     frame = pd.DataFrame(rows)
+    if frame.empty:  # in the pictures that are kept nothing is there, and nothing was found
+        frame = pd.DataFrame(columns=list(DETECTIONS))
     if path.exists():
         old = read_detectors(path) if path.suffix == ".csv" else pd.read_parquet(path)
         old = old[~old["cell"].isin({*measured, ""})]
-        frame = pd.concat([part for part in (old, frame) if len(part)])
+        frame = pd.concat([part for part in (old, frame) if len(part)] or [frame])
     frame = frame.sort_values(_IDENTITY, kind="stable")
     frame = frame.astype({name: "Int64" for name in _WHOLE if name in frame})
     with whole(path) as place:

@@ -279,7 +279,7 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
         model = build(config.model)
         masks = Masks.ones(model)
         with torch.no_grad():
-            data.val.objective.check(model.eval()(images), classes)
+            data.val.objective.check(model.eval()(images), classes, images)
         during = config.prune.during != NONE
         choose_engine(config.engine, model, masks, config.train, data.val, procedure=during)
     except LotteryError:
@@ -290,7 +290,8 @@ def _try_model(config: StudyConfig, data: Splits) -> None:
     for size in config.train.sizes or ():
         try:
             with torch.no_grad():
-                data.val.objective.check(model(resize(images, size)), classes)
+                shown = resize(images, size)
+                data.val.objective.check(model(shown), classes, shown)
         except Exception as error:
             reason = f"sides that {config.model} takes, which {size} is not ({in_a_line(error)})"
             raise ConfigError("train.sizes", config.train.sizes, reason) from error

@@ -166,6 +166,11 @@ class StudyStore:
         runs = json.loads(self._manifest_with(self.root.name, {}))["runs"]
         return list(dict.fromkeys(run["git_commit"] for run in runs if run.get("git_commit")))
 
+    def data_sha256(self) -> dict[str, str]:
+        """Hashes of the data that the study's last run was given."""
+        runs = json.loads(self._manifest_with(self.root.name, {}))["runs"]
+        return dict(runs[-2].get("data_sha256", {})) if len(runs) > 1 else {}
+
     def _config(self) -> dict[str, Any]:
         """What study.yaml says; nothing if it is not there."""
         text = self._read("study.yaml")

@@ -125,3 +125,21 @@ def _pictures(
             rows += [network | {"picture": picture, "score": score} | place for place in places]
             rows.append(network | {"picture": picture, "score": 0.01} | places[0])
     pd.DataFrame(rows).to_parquet(folder / "detections.parquet")
+
+
+def add_baseline(folder: Path, longest: str, gain: float) -> None:
+    """Give a study an unpruned baseline, shared by all variants, with as many levels as `longest`.
+
+    Its test AP is level 0's and `gain` more at each level.
+    """
+    levels = pd.read_csv(folder / "levels.csv")
+    rows = levels[levels["variant"] == longest]
+    start = rows[rows["level"] == 0].set_index("seed")["test_accuracy"].to_dict()
+    baseline = rows.assign(
+        branch="dense",
+        cell=rows["cell"].str.replace("ticket", "dense"),
+        test_accuracy=rows["seed"].map(start) + gain * rows["level"],
+    )
+    variants = levels["variant"].unique()
+    every = [baseline.assign(variant=variant) for variant in variants]
+    pd.concat([levels, *every]).to_csv(folder / "levels.csv", index=False)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from lottery.analysis import curves, figures, frames, levels
-from lottery.analysis.detectors import before_retraining
+from lottery.analysis.detectors import as_trained_on, before_retraining
 from lottery.analysis.figures.detectors import shown
 from lottery.detection.drawing import SURE
-from tests.analysis.detectors import write_detector_study
+from tests.analysis.detectors import add_baseline, write_detector_study
 
 VARIANTS = {
     "l2_hard": {},
@@ -64,6 +64,22 @@ def test_a_mean_ends_where_its_first_ticket_does_and_the_others_go_on_alone(unev
     assert found == [(2, pytest.approx(79)), (3, pytest.approx(81))]
     assert "single tickets" in figure.get_suptitle()
     assert figure.axes[0].get_xlim()[1] > 100 * (1 - 0.8**4)
+
+
+def test_the_unpruned_network_is_drawn_as_it_is_after_as_much_training(uneven, tmp_path):
+    """It gains half a point a level, which lies above every ticket."""
+    shutil.copytree(uneven / "detectors", tmp_path / "detectors")
+    add_baseline(tmp_path / "detectors", "l2_hard", 0.005)
+    table = levels("detectors", tmp_path)
+    for draw in (figures.accuracy_by_parameters, figures.accuracy_by_macs):
+        figure = draw(table, ["l2_hard"], None, as_trained_on(table, []))
+        (line,) = [
+            line for line in figure.axes[0].get_lines() if "same total" in str(line.get_label())
+        ]
+        # levels 1 and 2 of three seeds, 3 of two, 4 of one
+        np.testing.assert_allclose(line.get_ydata(), [81.5, 82, 83, 83])
+        assert figure.axes[0].get_ylim()[1] > 83
+        assert "trained on as long" in figure.get_suptitle()
 
 
 def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(uneven):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lottery.analysis.report import compose, load
-from tests.analysis.detectors import write_detector_study
+from tests.analysis.detectors import add_baseline, write_detector_study
 from tests.analysis.test_report_filters import cells, section
 
 VARIANTS = {
@@ -100,20 +100,39 @@ def test_what_training_alone_adds_is_taken_from_what_pruning_changes(results, te
     """The baseline gains 0.2 points a level: 4 levels beside hard pruning, one beside one-shot."""
     assert "Less trained on" not in text and "No detector was trained on" in text
     shutil.copytree(results / "detectors", tmp_path / "detectors")
-    levels = pd.read_csv(results / "detectors" / "levels.csv")
-    longest = levels[levels["variant"] == "l2_hard"]
-    gained = longest[longest["level"] == 0].set_index("seed")["test_accuracy"].to_dict()
-    baseline = longest.assign(
-        branch="dense",
-        cell=longest["cell"].str.replace("ticket", "dense"),
-        test_accuracy=longest["seed"].map(gained) + 0.002 * longest["level"],
-    )
-    every = [baseline.assign(variant=variant) for variant in VARIANTS]
-    pd.concat([levels, *every]).to_csv(tmp_path / "detectors" / "levels.csv", index=False)
-    own = section(compose(load("detectors", tmp_path), []), "Detector")
+    add_baseline(tmp_path / "detectors", "l2_hard", 0.002)
+    own = section(whole := compose(load("detectors", tmp_path), []), "Detector")
     assert "No detector was trained on" not in own and "| Less trained on (pp) |" in own
     for variant, change, less in (("l2_hard", "−1.0", "−1.8"), ("l2_oneshot", "−0.5", "−0.7")):
         assert cells(own, variant)[9:11] == [f"{change} ± 0.0", f"{less} ± 0.0"]
+    assert "Computed as 54 levels by" in whole, "39 of tickets, and 15 of the baseline once"
+
+
+def test_the_furthest_level_is_that_of_a_ticket_and_not_of_the_baseline(results, tmp_path):
+    shutil.copytree(results / "detectors", tmp_path / "detectors")
+    add_baseline(tmp_path / "detectors", "l2_hard", 0.002)
+    levels = pd.read_csv(tmp_path / "detectors" / "levels.csv")
+    short = levels[(levels["branch"] == "dense") | (levels["level"] < 5)]
+    short.to_csv(tmp_path / "detectors" / "levels.csv", index=False)
+    text = compose(load("detectors", tmp_path), [])
+    assert "0 (unpruned) to 4 where a ticket goes furthest" in text
+
+
+def test_variants_that_are_equally_large_are_all_named(tmp_path):
+    """As they are where every layer loses an equal share, and walks end at one level."""
+    both = {"l2_hard": {}, "taylor_hard": {"prune": {"criterion": "taylor"}}, "l2_oneshot": {}}
+    shares = {"l2_hard": 0.4, "taylor_hard": 0.4, "l2_oneshot": 0.2}
+    write_detector_study(
+        tmp_path,
+        both | {"l2_oneshot": {"prune": {"iterative": False}}},
+        lambda variant, _, level: 1 - (1 - shares[variant]) ** level,
+        lambda _v, _s, level: 0.8 - 0.001 * level,
+    )
+    own = compose(load("detectors", tmp_path), [])
+    assert "Most parameters saved: `l2_hard` and `taylor_hard`, " in answer(own, "Which save mem")
+    far = answer(own, "How far before")
+    assert "| Furthest go `l2_hard` and `taylor_hard`: " in far
+    assert "By l2 alone, by way: hard: " in far and "oneshot: " in far
 
 
 def test_soft_pruning_is_compared_with_hard_that_is_trained_as_long(text):

@@ -66,6 +66,13 @@ def test_loss_and_precision_do_not_depend_on_how_scenes_are_batched():
 
 @pytest.mark.parametrize("shape", [(2, CHANNELS), (2, CHANNELS + 5, 4, 4), (2, 10, 4, 4)])
 def test_a_network_that_is_no_detector_of_so_many_classes_is_refused(shape):
-    DETECTION.check(torch.zeros(2, CHANNELS, 4, 4), 2)
+    images = torch.zeros(2, 3, 64, 64)
+    DETECTION.check(torch.zeros(2, CHANNELS, 4, 4), 2, images)
     with pytest.raises(ValueError, match="a detector of 2 classes with 5 anchors has 35 channels"):
-        DETECTION.check(torch.zeros(shape), 2)
+        DETECTION.check(torch.zeros(shape), 2, images)
+
+
+def test_cells_that_leave_the_edge_of_an_image_uncovered_are_refused():
+    """At stride 16 there are 12 cells of 200 pixels: the last 8 pixels would be nobody's."""
+    with pytest.raises(ValueError, match="12 × 4 cells do not divide images of 200 × 64 pixels"):
+        DETECTION.check(torch.zeros(2, CHANNELS, 12, 4), 2, torch.zeros(2, 3, 200, 64))

@@ -254,6 +254,20 @@ def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsy
     assert drawn.tobytes() != Image.open(picture).tobytes()
 
 
+def test_the_file_that_onnx_would_overwrite_is_refused(ran, tmp_path, capsys):
+    out = tmp_path / "detector.onnx"
+    options = ["--results-dir", str(ran), "--out", str(out)]
+    assert export_detector.main(["detector-second", *options, "--onnx"]) == 2
+    assert "another ending than .onnx" in capsys.readouterr().err and not out.exists()
+
+
+def test_data_without_boxes_are_refused_before_anything_is_trained(run_detector, tmp_path):
+    other = ["--data", "tests.tiny:images", "--model", "tests.tiny:net"]
+    status, _, error = run_detector("detector-first", *other, results=tmp_path / "results")
+    assert status == 2 and "allowed: pictures with boxes" in error
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_cell_and_a_level_can_be_asked_for(ran, tmp_path, capsys):
     cell = pd.read_csv(ran / "detector-second" / "levels.csv")["cell"][0]
     out = tmp_path / "detector.safetensors"

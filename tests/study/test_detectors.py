@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lottery.analysis import frames
 from lottery.analysis.detectors import NO_SEED
 from lottery.benchmark.timing import Timing
 from lottery.costs import cost
 from lottery.detection import detections
 from lottery.detection.precision import Curve
-from lottery.errors import ConfigError
+from lottery.errors import ConfigError, StoreError
 from lottery.models import build
 from lottery.study import cells
 from lottery.study.detector_choice import best, pick
@@ -323,6 +324,26 @@ def test_a_detector_is_picked_with_what_its_output_means(ran):
     assert found.shape[1] == 6 and (found[:, 0] >= 0).all()
     with pytest.raises(ConfigError, match="cell is 'none'; allowed: a ticket of"):
         pick(folder, "none", 1)
+
+
+def test_a_detector_is_not_picked_with_the_anchors_of_other_pictures(copied):
+    """Anchors are found among the training boxes, so a mended box would change them."""
+    file = copied / "squares" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["runs"][-1]["data_sha256"]["train_labels"] = "another"
+    file.write_text(json.dumps(manifest))
+    (cell,) = cells(squares.config())
+    with pytest.raises(StoreError, match=r"is not what .* was trained on: its anchors"):
+        pick(copied / "squares", cell.name, 1)
+
+
+def test_pictures_without_boxes_or_detections_make_an_empty_table(copied, monkeypatch):
+    (copied / "squares" / "detections.parquet").unlink()
+    monkeypatch.setattr("lottery.study.detector_tables._truth", lambda *_: [])
+    for cached in copied.rglob("detector_*.json"):
+        cached.write_text(json.dumps(json.loads(cached.read_text()) | {"detections": []}))
+    measure_detectors(squares.config(), copied)
+    assert frames.detections("squares", copied).empty
 
 
 def test_what_is_kept_of_a_level_is_json(ran):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lottery.analysis import frames
 from lottery.analysis.collapse import layer_collapses
-from lottery.analysis.detectors import ALLOWED, before_retraining, furthest
+from lottery.analysis.detectors import ALLOWED, as_trained_on, before_retraining, furthest
 from lottery.analysis.endpoints import PAIR
 from lottery.analysis.figures.detectors import detections, precision_recall, shown
 from lottery.analysis.figures.diagnostics import diagnostics_by_weights, panels_of
@@ -193,17 +193,18 @@ def _of_filters(
     variants = [variant for variant in variants if variant in set(known["variant"])]
     if not variants:
         return {}
-    before, of_layers = None, partial(layer_widths, layers, variants)
+    before, beside, of_layers = None, None, partial(layer_widths, layers, variants)
     if detecting is not None:
         kept = [name for name in variants if not _rewinds(detecting, name)]
         before = before_retraining(levels[levels["variant"].isin(kept)], curves)
+        beside = as_trained_on(levels, [v for v in variants if frames.starts_anew(detecting, v)])
         ends = furthest(finished(levels, detecting)).set_index(PAIR)["level"]
         done = [name for name in variants if name in ends.index.get_level_values("variant")]
         end = f"within {100 * ALLOWED:g} points of accuracy"
         of_layers = partial(layer_widths, layers, done, ends, end) if done else of_layers
     drawings: dict[str, Callable[[], Figure]] = {
-        "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants, before),
-        "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants, before),
+        "accuracy_by_parameters": lambda: accuracy_by_parameters(levels, variants, before, beside),
+        "accuracy_by_macs": lambda: accuracy_by_macs(levels, variants, before, beside),
     }
     if "kept_outputs" in layers:
         drawings["layer_widths"] = of_layers

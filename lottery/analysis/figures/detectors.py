@@ -131,7 +131,7 @@ def detections(
         len(numbers),
         (WIDTH, 0.9 + 1.75 * len(bands)),
         f"{levels['study'].iloc[0]}: objects in test pictures, before and after pruning",
-        f"Detections that score {SURE} or more, by one seed; {_FURTHEST}, of the variant that "
+        f"Detections that score {SURE} or more, by one seed; {_FURTHEST}, of a variant that "
         "removes most in its way of pruning",
     )
     classes = sorted(set(found["class"]))

@@ -24,6 +24,7 @@ from lottery.analysis.figures.style import (
     VERMILION,
     WIDTH,
     Look,
+    branch_look,
     interval_text,
     line_looks,
     new_figure,
@@ -60,25 +61,36 @@ def ways(variants: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def accuracy_by_parameters(
-    levels: pd.DataFrame, variants: Sequence[str], before: pd.DataFrame | None = None
+    levels: pd.DataFrame,
+    variants: Sequence[str],
+    before: pd.DataFrame | None = None,
+    beside: pd.DataFrame | None = None,
 ) -> Figure:
     """Test accuracy at each level's end against parameters removed, in %, a line per variant.
 
-    before: the same levels before they were trained, drawn with open markers.
+    before: the same levels before they were trained, drawn with open markers. beside: what the
+    unpruned network has after as much training, by `lottery.analysis.detectors.as_trained_on`.
     """
-    return _accuracy_by(levels, variants, "parameters_removed", before)
+    return _accuracy_by(levels, variants, "parameters_removed", before, beside)
 
 
 def accuracy_by_macs(
-    levels: pd.DataFrame, variants: Sequence[str], before: pd.DataFrame | None = None
+    levels: pd.DataFrame,
+    variants: Sequence[str],
+    before: pd.DataFrame | None = None,
+    beside: pd.DataFrame | None = None,
 ) -> Figure:
     """The same against multiply-accumulates removed."""
-    return _accuracy_by(levels, variants, "macs_removed", before)
+    return _accuracy_by(levels, variants, "macs_removed", before, beside)
 
 
 @styled
 def _accuracy_by(
-    levels: pd.DataFrame, variants: Sequence[str], column: str, before: pd.DataFrame | None
+    levels: pd.DataFrame,
+    variants: Sequence[str],
+    column: str,
+    before: pd.DataFrame | None,
+    beside: pd.DataFrame | None,
 ) -> Figure:
     """Panels side by side of variants whose names end alike, schemes of a seed averaged first.
 
@@ -108,11 +120,15 @@ def _accuracy_by(
         means
         + "; dashed: unpruned. What is removed is gone from the network"
         + ("" if untrained is None else ". Open: as pruned, before retraining (means)")
+        + ("" if beside is None or beside.empty else "; dotted: unpruned, trained on as long")
         + ("" if alone.empty else ". Thin: single tickets; means end with the first of them"),
         sharex=True,
         sharey=True,
     )
+    shown = [table, alone.rename(columns={"test_accuracy": "mean"})]
     for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
+        if beside is not None and beside["variant"].isin(group.values()).any():
+            shown.append(_trained_on(ax, beside[beside["variant"].isin(group.values())], column))
         for name, variant in group.items():
             points = table[table["variant"] == variant].sort_values("level")
             pruned = points[points["level"] > 0]
@@ -131,7 +147,6 @@ def _accuracy_by(
     low, high = float(removed.min()), float(removed.max())
     margin = 0.04 * (high - low) + 1
     axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
-    shown = [table, alone.rename(columns={"test_accuracy": "mean"})]
     shown += [] if untrained is None else [untrained.drop(columns=["low", "high"])]
     error_axis(axes[0, 0], pd.concat([part for part in shown if len(part)]))
     axes[0, 0].set_ylabel(ERROR_SCALE)
@@ -139,6 +154,16 @@ def _accuracy_by(
         mark_beyond(ax)
     add_legend(figure, axes[0])
     return figure
+
+
+def _trained_on(ax: Axes, beside: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A dotted line through means of the unpruned network, trained on as long as the tickets."""
+    rows = summary(beside, by=("level",))
+    rows["removed"] = 100 * summary(beside, column, by=("level",))["mean"]
+    rows = rows.sort_values("removed").assign(low=np.nan, high=np.nan)
+    label, look = branch_look("dense")
+    ax.plot(rows["removed"], 100 * rows["mean"], color=look.color, linestyle=":", label=label)
+    return rows
 
 
 def _thin_line(ax: Axes, x: pd.Series, y: pd.Series, look: Look) -> None:

@@ -4,9 +4,11 @@ import pandas as pd
 
 from lottery.analysis.figures.axes import percent_of
 from lottery.analysis.figures.style import branch_look, scheme_name, seeds_text
-from lottery.analysis.report.document import listed, plus_minus, table
+from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
+from lottery.analysis.report.tested import FEW, told
+from lottery.analysis.statistics import FEWEST
 
 ACCURACY = "test_accuracy"
 
@@ -30,17 +32,22 @@ def accuracy(study: Study, sources: Sources) -> str:
         for source in columns:
             interval = source.interval()
             counts += [interval.n] if interval.n else []
-            row.append(sources.link(source, plus_minus(interval, 100)) if interval.n else "")
+            row.append(sources.link(source, told(source, 100)) if interval.n else "")
         rows.append(row)
     header = ["Level", percent_of(study.left), *map(scheme_name, inits)]
     header += ["All schemes"] if len(inits) > 1 else []
     header += ["Unpruned, same total steps"] if len(dense) else []
     return (
         "Test accuracy (%) at the end of a level, mean ± half of the 95 % t-interval over "
-        f"{seeds_text(counts)}. Where schemes are pooled, the schemes of a seed are averaged "
-        "first. Every number leads to the rows that it comes from.\n\n"
+        f"{seeds_text(counts)}{_few(counts)}. Where schemes are pooled, the schemes of a seed are "
+        "averaged first. Every number leads to the rows that it comes from.\n\n"
         + table(header, rows, aligned="r" * len(header))
     )
+
+
+def _few(counts: list[int]) -> str:
+    """What takes the interval's place, where there is none."""
+    return f", {FEW}" if min(counts, default=FEWEST) < FEWEST else ""
 
 
 def controls(study: Study, sources: Sources, variant: str | None = None) -> str:
@@ -64,7 +71,7 @@ def controls(study: Study, sources: Sources, variant: str | None = None) -> str:
             source = _ticket_minus(own, at_level[at_level["branch"] == branch], branch, variant)
             interval = source.interval()
             counts += [interval.n] if interval.n else []
-            text = plus_minus(interval, 100, sign=True)
+            text = told(source, 100, sign=True)
             row.append(sources.link(source, text) if interval.n else "")
         rows.append(row)
     header = ["Level", percent_of(study.left), *(branch_look(branch)[0] for branch in branches)]
@@ -72,8 +79,8 @@ def controls(study: Study, sources: Sources, variant: str | None = None) -> str:
         return ""
     return (
         "Ticket minus control, test accuracy in percentage points at the end of a level, mean ± "
-        f"half of the 95 % t-interval over {seeds_text(counts)}; above zero the ticket is better. "
-        "Draws and schemes of a seed are averaged first.\n\n"
+        f"half of the 95 % t-interval over {seeds_text(counts)}{_few(counts)}; above zero the "
+        "ticket is better. Draws and schemes of a seed are averaged first.\n\n"
         + table(header, rows, aligned="r" * len(header))
     )
 

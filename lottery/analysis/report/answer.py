@@ -36,9 +36,11 @@ def answer(study: Study, found: Sequence[Verdict], more: Sequence[str], sources:
 
 
 def _question(study: Study) -> str:
+    if declared(study.inits):
+        return QUESTION
     if study.detecting:
         return OF_DETECTORS
-    return OF_FILTERS if of_filters(study.levels) and not declared(study.inits) else QUESTION
+    return OF_FILTERS if of_filters(study.levels) else QUESTION
 
 
 def _schemes(study: Study, sources: Sources) -> str:

@@ -57,24 +57,30 @@ def variants(own: Saved, sources: Sources) -> str:
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_together(baseline)}{_without_before(own)} "
-        "Sizes are those of the physically smaller network: *bytes* on disk, *faster* by the "
-        "median latency of one picture, taken in turns with the unpruned network's; *steps* are "
-        f"those of training since the unpruned network.{disturbed(own.table)} Mean ± half of the "
-        f"95 % t-interval over seeds, {FEW}; schemes of a seed averaged first, ratios "
-        "geometrically. *Less random's*: paired by scheme and seed, Holm's p over the column. "
+        f"began with, where filters had been removed.{_together(own, baseline)}"
+        f"{_without_before(own)} Sizes are those of the physically smaller network: *bytes* on "
+        "disk, *faster* by the median latency of one picture, taken in turns with the unpruned "
+        f"network's; *steps* are those of training since the unpruned network."
+        f"{disturbed(own.table)} Mean ± half of the 95 % t-interval over seeds, {FEW}; schemes of "
+        "a seed averaged first, ratios geometrically. *Less random's*: paired by scheme and seed, Holm's p over the column. "
         "*Never fell*: tickets whose walk ended without such a fall."
         f"{_left_out(own)}\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
 
 
-def _together(baseline: bool) -> str:
-    """That pruned networks are compared with one that was trained for less long, or as long."""
+def _together(own: Saved, baseline: bool) -> str:
+    """That pruned networks are compared with one that was trained for less long, or as long.
+
+    Where weights go back all levels are trained alike, the unpruned among them.
+    """
     if baseline:
         return (
             " *Less trained on* is test mean AP less that of the unpruned network, trained on for "
             "as many steps in the same way: AP change without what training alone adds."
         )
+    modes = {settings(own.study.config, v, "rewind").get("mode") for v in own.variants}
+    if modes == {"weights"}:
+        return ""
     return (
         " No detector was trained on without being pruned, so that changes of AP are of pruning "
         "and of the training after it together."

@@ -1,6 +1,6 @@
 """Studies of detectors: which criteria suit, what they save, and how far pruning goes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.filters import CHANCE
 from lottery.analysis.report.published_detectors import beside
 from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
-from lottery.analysis.report.sources import Sources, of_rows, rows_of
+from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import FEW, corrected, reasons, told, untested
 
@@ -145,13 +145,15 @@ def _operations(own: Saved, sources: Sources) -> str:
 def _best(own: Saved, column: str, sources: Sources) -> str:
     """The variant that saves most, and how many others are not shown to save less."""
     found = {variant: own.source(variant, column) for variant in own.variants}
-    best = max(found, key=lambda variant: found[variant].interval().mean)
-    most = text(found[best], column, sources)
+    leaders = _leaders(found)
+    best, most = leaders[0], text(found[leaders[0]], column, sources)
     what = f"Most {_SAVED[column]} saved"
-    others = [variant for variant in own.variants if variant != best]
-    if not others:
+    others = [variant for variant in own.variants if variant not in leaders]
+    if len(own.variants) == 1:
         return f"{what}: {most}."
     less = [own.less(best, other, column) for other in others]
+    if not others:
+        return f"{what}: {most}, by all variants alike."
     tests = zip(others, corrected(less), strict=True)
     shown = [f"`{o}`" for o, p in tests if p < SIGNIFICANT and own.settled(best, o)]
     if why := reasons(less):
@@ -162,7 +164,20 @@ def _best(own: Saved, column: str, sources: Sources) -> str:
         tail = f"shown to save less at this n: {listed(shown)}"
     else:
         tail = "no other variant is told apart from it at this n"
-    return f"{what}: `{best}`, {most} ({tail})."
+    return f"{what}: {_named(leaders)}, {most} ({tail})."
+
+
+def _leaders(found: Mapping[str, Source]) -> list[str]:
+    """The variants of the highest mean, several where they have the same value of every seed.
+
+    Where every layer loses an equal share, variants that go as far are as small.
+    """
+    best = max(found.values(), key=lambda source: source.interval().mean)
+    return [variant for variant, source in found.items() if source.values == best.values]
+
+
+def _named(variants: Sequence[str]) -> str:
+    return listed(f"`{variant}`" for variant in variants)
 
 
 def _far(own: Saved, sources: Sources) -> str:
@@ -171,8 +186,9 @@ def _far(own: Saved, sources: Sources) -> str:
         way: {name: v for name, v in group.items() if criterion(own.study, v) != CHANCE}
         for way, group in ways(own.variants).items()
     }
-    groups = {way: group for way, group in groups.items() if len(group) > 1}
-    common = set.intersection(*map(set, groups.values())) if groups else set()
+    groups = {way: group for way, group in groups.items() if group}
+    groups = groups if sum(map(len, groups.values())) > 1 else {}
+    common = set.intersection(*map(set, groups.values())) if len(groups) > 1 else set()
     parts = []
     for way, group in groups.items():
         chosen = sorted(group[name] for name in common or group)
@@ -190,12 +206,15 @@ def _far(own: Saved, sources: Sources) -> str:
             texts.append(f"{shown} % of {word}")
         trained = own.trained(way, chosen, sources)
         parts.append(f"{way or 'all'}: {listed(texts)}, after {trained} steps")
-    best = max(own.variants, key=lambda v: own.source(v, "parameters_removed").interval().mean)
-    most = own.source(best, "parameters_removed")
-    answer = f"Furthest goes `{best}`: {text(most, 'parameters_removed', sources)} of parameters."
+    found = {v: own.source(v, "parameters_removed") for v in own.variants}
+    leaders = _leaders(found)
+    most = text(found[leaders[0]], "parameters_removed", sources)
+    goes = "goes" if len(leaders) == 1 else "go"
+    answer = f"Furthest {goes} {_named(leaders)}: {most} of parameters."
     if parts:
-        answer += f" Mean of {len(common) or 'all'} criteria, by way: {'; '.join(parts)}."
-        answer += f" {UNEQUAL}"
+        of = f"By {listed(common)} alone" if common else "Mean of each way's criteria"
+        of = f"Mean of {listed(sorted(common))}" if len(common) > 1 else of
+        answer += f" {of}, by way: {'; '.join(parts)}. {UNEQUAL}"
     answer += _like_for_like(own, sources)
     censored = int(own.table["censored"].sum())
     if censored:

@@ -19,6 +19,8 @@ def protocol(study: Study) -> str:
         return "There is no `study.yaml` beside the tables, so the protocol is not known."
     train, prune, rewind = (config.get(group) or {} for group in ("train", "prune", "rewind"))
     seeds = sorted(set(study.levels["seed"]))
+    tickets = study.levels[study.levels["branch"] == "ticket"]
+    furthest = int((study.levels if tickets.empty else tickets)["level"].max())
     rows = [
         ["Network", f"`{config['model']}`"],
         [
@@ -41,7 +43,7 @@ def protocol(study: Study) -> str:
         ],
         [
             "Levels",
-            f"0 (unpruned) to {int(study.levels['level'].max())}"
+            f"0 (unpruned) to {furthest}"
             f"{' where a ticket goes furthest' if study.ends_early else ''}, "
             f"{100 * study.levels['weights_remaining'].min():.3g} % {study.left} at the last",
         ],

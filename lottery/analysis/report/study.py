@@ -53,8 +53,12 @@ class Study:
 
     @property
     def trained(self) -> pd.DataFrame:
-        """Levels that this study trained: without the unpruned networks of another (`start`)."""
-        return self.levels[self.levels["level"] > 0] if self.config.get("start") else self.levels
+        """Levels that this study trained: without the unpruned networks of another (`start`).
+
+        Each once, though the table has a baseline under every variant that shares it.
+        """
+        own = self.levels[self.levels["level"] > 0] if self.config.get("start") else self.levels
+        return own.drop_duplicates(["cell", "level"])
 
     @property
     def left(self) -> str:
@@ -95,9 +99,7 @@ class Study:
 
     def starts_anew(self, variant: str) -> bool:
         """Whether a level's weights are not those that the last level's training left."""
-        prune, rewind = (frames.settings(self.config, variant, g) for g in ("prune", "rewind"))
-        one_shot = not prune.get("iterative", True) or prune.get("at") == "initial"
-        return one_shot or rewind.get("mode") == "weights"
+        return frames.starts_anew(self.config, variant)
 
     def pruned_levels(self, cells: pd.DataFrame) -> tuple[int, ...]:
         """Levels from 1 on of which there are rows for the cells of a table."""
