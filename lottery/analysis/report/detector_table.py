@@ -62,8 +62,8 @@ def variants(own: Saved, sources: Sources) -> str:
         "disk, *faster* by the median latency of one picture, taken in turns with the unpruned "
         f"network's; *steps* are those of training since the unpruned network."
         f"{disturbed(own.table)} Mean ± half of the 95 % t-interval over seeds, {FEW}; schemes of "
-        "a seed averaged first, ratios geometrically. *Less random's*: paired by scheme and seed, Holm's p over the column. "
-        "*Never fell*: tickets whose walk ended without such a fall."
+        "a seed averaged first, ratios geometrically. *Less random's*: paired by scheme and seed, "
+        "Holm's p over the column. *Never fell*: tickets whose walk ended without such a fall."
         f"{_left_out(own)}\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
 
