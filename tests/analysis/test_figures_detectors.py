@@ -82,6 +82,17 @@ def test_the_unpruned_network_is_drawn_as_it_is_after_as_much_training(uneven, t
         assert "trained on as long" in figure.get_suptitle()
 
 
+def test_variants_of_a_panel_share_the_line_of_the_unpruned_network(results, tmp_path):
+    shutil.copytree(results / "detectors", tmp_path / "detectors")
+    add_baseline(tmp_path / "detectors", "l2_hard", 0.005)
+    table = levels("detectors", tmp_path)
+    figure = figures.accuracy_by_parameters(
+        table, ["l2_hard", "random_hard"], None, as_trained_on(table, [])
+    )
+    (line,) = [line for line in figure.axes[0].get_lines() if "same total" in str(line.get_label())]
+    np.testing.assert_allclose(line.get_ydata(), [80.5, 81])
+
+
 def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(uneven):
     table = levels("detectors", uneven)
     figure = figures.accuracy_by_macs(table[table["seed"] < 2], ["l2_hard"])

@@ -141,7 +141,11 @@ def detections(
         line[0].set_ylabel(title, fontsize=7)
         for ax, number in zip(line, numbers, strict=True):
             ax.imshow(
-                images[number], cmap="gray", extent=(0, 1, 1, 0), aspect=_aspect(images[number])
+                images[number],
+                cmap="gray",
+                extent=(0, 1, 1, 0),
+                aspect=_aspect(images[number]),
+                interpolation="none",  # a PDF has the pictures as they are, and not enlarged
             )
             ax.grid(visible=False)
             ax.set_xticks([])

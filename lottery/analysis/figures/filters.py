@@ -112,10 +112,12 @@ def _accuracy_by(
         untrained = summary(before, by=keys).merge(table[[*keys, "removed"]], on=list(keys))
     groups = ways(variants)
     looks = line_looks(name for group in groups.values() for name in group)
+    columns = _columns(len(groups))
+    lines = -(-len(groups) // columns)
     figure, axes = new_figure(
-        1,
-        len(groups),
-        (WIDTH, 3.8),
+        lines,
+        columns,
+        (WIDTH, 1 + 2.8 * lines),
         f"{levels['study'].iloc[0]}: test accuracy against {_WORDS[column]} removed",
         means
         + "; dashed: unpruned. What is removed is gone from the network"
@@ -126,7 +128,8 @@ def _accuracy_by(
         sharey=True,
     )
     shown = [table, alone.rename(columns={"test_accuracy": "mean"})]
-    for ax, (way, group) in zip(axes[0], groups.items(), strict=True):
+    panels = list(axes.flat)
+    for ax, (way, group) in zip(panels, groups.items(), strict=False):
         if beside is not None and beside["variant"].isin(group.values()).any():
             shown.append(_trained_on(ax, beside[beside["variant"].isin(group.values())], column))
         for name, variant in group.items():
@@ -141,23 +144,27 @@ def _accuracy_by(
         for _, row in unpruned.iterrows():
             baseline(ax, row, "unpruned (level 0)")
         ax.set_title(variant_name(way), loc="left")
-        word = _WORDS[column]
-        ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
     removed = pd.concat([table[table["level"] > 0]["removed"], 100 * alone[column]])
     low, high = float(removed.min()), float(removed.max())
     margin = 0.04 * (high - low) + 1
     axes[0, 0].set_xlim(low - margin, min(high + margin, 102))
     shown += [] if untrained is None else [untrained.drop(columns=["low", "high"])]
     error_axis(axes[0, 0], pd.concat([part for part in shown if len(part)]))
-    axes[0, 0].set_ylabel(ERROR_SCALE)
-    for ax in axes[0]:
+    for ax in axes[:, 0]:
+        ax.set_ylabel(ERROR_SCALE)
+    panels = _filled(panels, len(groups), columns)
+    word = _WORDS[column]
+    for ax in panels[-columns:]:
+        ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
+    for ax in panels:
         mark_beyond(ax)
-    add_legend(figure, axes[0])
+    add_legend(figure, panels)
     return figure
 
 
 def _trained_on(ax: Axes, beside: pd.DataFrame, column: str) -> pd.DataFrame:
     """A dotted line through means of the unpruned network, trained on as long as the tickets."""
+    beside = beside.assign(variant="all")  # who share the baseline
     rows = summary(beside, by=("level",))
     rows["removed"] = 100 * summary(beside, column, by=("level",))["mean"]
     rows = rows.sort_values("removed").assign(low=np.nan, high=np.nan)
@@ -236,12 +243,8 @@ def layer_widths(
         every = -(-len(names) // 12)
         shown = [(k, name.removesuffix(".weight")) for k, name in enumerate(names)][::every]
         ax.set_xticks([k for k, _ in shown], [name for _, name in shown], rotation=40, ha="right")
-    for ax in panels[len(alike) :]:
-        ax.remove()
-    for number, ax in enumerate(panels[: len(alike)]):
-        ax.tick_params(labelbottom=number + columns >= len(alike))
     figure.supylabel("Filters or neurons", fontsize=8)
-    add_legend(figure, panels[: len(alike)])
+    add_legend(figure, _filled(panels, len(alike), columns))
     return figure
 
 
@@ -272,6 +275,15 @@ def _log_axis(ax: Axes) -> None:
 def _columns(panels: int) -> int:
     """Of small panels: at most three in a row, and four two by two."""
     return 2 if panels == 4 else min(_COLUMNS, panels)
+
+
+def _filled(panels: list[Axes], count: int, columns: int) -> list[Axes]:
+    """The first panels, the lowest of each column with its labels; the others are taken away."""
+    for ax in panels[count:]:
+        ax.remove()
+    for number, ax in enumerate(panels[:count]):
+        ax.tick_params(labelbottom=number + columns >= count)
+    return panels[:count]
 
 
 def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: str) -> None:
