@@ -91,7 +91,7 @@ def _copy(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 def _told(found: torch.Tensor, names: tuple[str, ...]) -> str:
     """How many of each class there are."""
     counts = found[:, 0].long().bincount(minlength=len(names)).tolist()
-    each = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]
+    each = [f"{count} × {name}" for count, name in zip(counts, names, strict=True) if count]
     return ", ".join(each) or "nothing"
 
 
