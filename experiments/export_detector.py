@@ -32,7 +32,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="RESULTS_DIR/STUDY/detector.safetensors"
     )
-    parser.add_argument("--onnx", action="store_true", help="write it too, to FILE with the ending .onnx")
+    parser.add_argument(
+        "--onnx", action="store_true", help="write it too, to FILE with the ending .onnx"
+    )
     parser.add_argument("--results-dir", type=Path, default=Path("results"), help="%(default)s")
     parser.add_argument("--data-dir", help="cached data sets; else $LOTTERY_DATA, else data/")
     return parser
