@@ -22,12 +22,12 @@ from lottery.analysis.figures.families import families
 from lottery.analysis.figures.filters import (
     accuracy_by_macs,
     accuracy_by_parameters,
-    layer_widths,
     reduction,
     shrinking,
     ways,
 )
 from lottery.analysis.figures.influence import influence
+from lottery.analysis.figures.layer_widths import layer_widths
 from lottery.analysis.figures.layers import (
     density_by_layer,
     first_layer_masks,

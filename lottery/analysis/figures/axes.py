@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
-from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from lottery.analysis.figures.legend import BAND, BEYOND, DOWN, UP
@@ -223,3 +223,25 @@ def strip(ax: Axes, text: str) -> None:
         rotation=270,
         va="center",
     )
+
+
+def columns_of(panels: int) -> int:
+    """Of small panels: at most three in a row, and four two by two."""
+    return 2 if panels == 4 else min(3, panels)
+
+
+def filled(panels: list[Axes], count: int, columns: int) -> list[Axes]:
+    """The first panels, the lowest of each column with its labels; the others are taken away."""
+    for ax in panels[count:]:
+        ax.remove()
+    for number, ax in enumerate(panels[:count]):
+        ax.tick_params(labelbottom=number + columns >= count)
+    return panels[:count]
+
+
+def log_axis(ax: Axes) -> None:
+    """A logarithmic axis upwards, with labels in 1-2-5 steps."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_locator(NullLocator())

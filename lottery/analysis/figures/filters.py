@@ -1,4 +1,4 @@
-"""Studies of whole filters: accuracy against what is removed, widths, reduction in training."""
+"""Studies of whole filters: accuracy against what is removed, and reduction in training."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from lottery.analysis.endpoints import PAIR
 from lottery.analysis.figures.axes import (
     band_line,
     baseline,
+    columns_of,
     error_axis,
+    filled,
     interval_line,
+    log_axis,
     mark_beyond,
 )
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
-    BLACK,
     BLUE,
     ERROR_SCALE,
     VERMILION,
@@ -32,15 +33,13 @@ from lottery.analysis.figures.style import (
     styled,
     variant_name,
 )
-from lottery.analysis.sizes import only_weights, sizes
+from lottery.analysis.sizes import sizes
 from lottery.analysis.statistics import FEWEST, summary
-from lottery.analysis.walks import beyond, last_levels, together
+from lottery.analysis.walks import beyond, together
 
 WAYS = ("hard", "oneshot", "soft", "softhard", "global", "rewind")
 """Last words of variants' names that get a panel of their own: `l2_hard`, `l2_soft`."""
 _WORDS = {"parameters_removed": "parameters", "macs_removed": "MACs"}
-_LEVELS = (Look(BLUE, "s", "--"), Look(VERMILION, "o", "-"))
-_COLUMNS = 3
 
 
 def ways(variants: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -112,7 +111,7 @@ def _accuracy_by(
         untrained = summary(before, by=keys).merge(table[[*keys, "removed"]], on=list(keys))
     groups = ways(variants)
     looks = line_looks(name for group in groups.values() for name in group)
-    columns = _columns(len(groups))
+    columns = columns_of(len(groups))
     lines = -(-len(groups) // columns)
     figure, axes = new_figure(
         lines,
@@ -152,7 +151,7 @@ def _accuracy_by(
     error_axis(axes[0, 0], pd.concat([part for part in shown if len(part)]))
     for ax in axes[:, 0]:
         ax.set_ylabel(ERROR_SCALE)
-    panels = _filled(panels, len(groups), columns)
+    panels = filled(panels, len(groups), columns)
     word = _WORDS[column]
     for ax in panels[-columns:]:
         ax.set_xlabel(f"{word[0].upper()}{word[1:]} removed (%)")
@@ -193,117 +192,6 @@ def _open_line(ax: Axes, rows: pd.DataFrame, look: Look) -> None:
     )
 
 
-@styled
-def layer_widths(
-    layers: pd.DataFrame,
-    variants: Sequence[str],
-    ends: pd.Series | None = None,
-    end: str = "at the last level",
-) -> Figure:
-    """Filters and neurons of each layer, all and those kept: a panel per variant.
-
-    Of each ticket a middle level and the last are drawn; means over seeds and schemes. ends: other
-    levels to be drawn as the last, by variant, scheme and seed, called `end`. Variants that keep
-    the same share a panel, as those of one rate for every layer do.
-    """
-    tickets = only_weights(layers[layers["branch"] == "ticket"])
-    names = list(dict.fromkeys(tickets["layer"]))
-    ends = last_levels(tickets) if ends is None else ends
-    last = tickets[PAIR].merge(ends.rename("last").reset_index(), how="left")["last"].to_numpy()
-    looks = {f"kept {end}": (_LEVELS[1], last)}
-    if ends.max() > 1:
-        looks = {"kept half-way": (_LEVELS[0], last // 2)} | looks
-    drawn = pd.concat(
-        [tickets[tickets["level"] == at].assign(label=label) for label, (_, at) in looks.items()]
-    )
-    per_seed = drawn.groupby(["variant", "layer", "label", "seed"], as_index=False)
-    widths = per_seed[["outputs", "kept_outputs"]].mean()
-    alike = _alike(widths, variants)
-    columns = _columns(len(alike))
-    rows = -(-len(alike) // columns)
-    seeds = seeds_text(widths.groupby("variant")["seed"].nunique())
-    figure, axes = new_figure(
-        rows,
-        columns,
-        (WIDTH, 1.6 + 1.5 * rows),
-        f"{tickets['study'].iloc[0]}: widths of the layers before and after",
-        f"Mean over {seeds}; bars from the least to the most of them",
-        sharex=True,
-        sharey=True,
-    )
-    panels = list(axes.flat)
-    for ax, group in zip(panels, alike, strict=False):
-        own = widths[widths["variant"] == group[0]]
-        whole = own.groupby("layer")["outputs"].mean().reindex(names)
-        ax.plot(range(len(names)), whole, color=BLACK, linestyle=":", marker="_", label="all")
-        for label, (look, _) in looks.items():
-            _widths(ax, own[own["label"] == label], names, look, label)
-        _log_axis(ax)
-        ax.set_title(_names(group), loc="left")
-        every = -(-len(names) // 12)
-        shown = [(k, name.removesuffix(".weight")) for k, name in enumerate(names)][::every]
-        ax.set_xticks([k for k, _ in shown], [name for _, name in shown], rotation=40, ha="right")
-    figure.supylabel("Filters or neurons", fontsize=8)
-    add_legend(figure, _filled(panels, len(alike), columns))
-    return figure
-
-
-def _alike(widths: pd.DataFrame, variants: Sequence[str]) -> list[list[str]]:
-    """Variants in groups of those that keep as many of each layer and seed, where it is drawn."""
-    groups: dict[tuple[object, ...], list[str]] = {}
-    for variant in variants:
-        own = widths[widths["variant"] == variant].drop(columns="variant")
-        groups.setdefault(tuple(own.itertuples(index=False, name=None)), []).append(variant)
-    return list(groups.values())
-
-
-def _names(variants: Sequence[str]) -> str:
-    """The name of a panel for variants that look alike."""
-    if len(variants) == 1:
-        return variant_name(variants[0])
-    return f"{variant_name(variants[0])} and {len(variants) - 1} more, all alike"
-
-
-def _log_axis(ax: Axes) -> None:
-    """A logarithmic axis upwards, with labels in 1-2-5 steps."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_locator(NullLocator())
-
-
-def _columns(panels: int) -> int:
-    """Of small panels: at most three in a row, and four two by two."""
-    return 2 if panels == 4 else min(_COLUMNS, panels)
-
-
-def _filled(panels: list[Axes], count: int, columns: int) -> list[Axes]:
-    """The first panels, the lowest of each column with its labels; the others are taken away."""
-    for ax in panels[count:]:
-        ax.remove()
-    for number, ax in enumerate(panels[:count]):
-        ax.tick_params(labelbottom=number + columns >= count)
-    return panels[:count]
-
-
-def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: str) -> None:
-    """One line over the layers, and from the least to the most of the seeds."""
-    kept = rows.groupby("layer")["kept_outputs"].agg(["mean", "min", "max"]).reindex(names)
-    color, marker, linestyle = look
-    spread = kept["mean"] - kept["min"], kept["max"] - kept["mean"]
-    ax.errorbar(
-        range(len(names)),
-        kept["mean"],
-        spread,
-        color=color,
-        marker=marker,
-        linestyle=linestyle,
-        elinewidth=0.7,
-        capsize=1.5,
-        label=label,
-    )
-
-
 def shrinking(curves: pd.DataFrame) -> list[str]:
     """Variants whose tickets lose parameters before a level's last step, in the table's order."""
     tickets = curves[curves["branch"] == "ticket"]
@@ -332,7 +220,7 @@ def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
     loss, removed = (
         summary(tickets, column, by=(*place, "order")) for column in ("val_loss", "removed")
     )
-    columns = _columns(len(variants))
+    columns = columns_of(len(variants))
     bands = -(-len(variants) // columns)
     figure, axes = new_figure(
         2 * bands,
@@ -352,7 +240,7 @@ def reduction(curves: pd.DataFrame, variants: Sequence[str]) -> Figure:
             band_line(ax, rows["total_step"], scaled, Look(color, "None"), "")
             for step in rows.groupby("level")["total_step"].min().iloc[1:]:
                 ax.axvline(step, color="0.8", linewidth=0.6, zorder=0)
-        _log_axis(above)
+        log_axis(above)
         above.set_title(variant_name(variant), loc="left")
         below.set_ylim(-3, 103)
         lowest = number + columns >= len(variants)
