@@ -17,7 +17,7 @@ Predictions = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Metrics:
-    """Mean loss and accuracy (a fraction; what it is an objective says) over a set of examples."""
+    """Mean loss and accuracy (a fraction; `Objective.metric` calls it) over a set of examples."""
 
     loss: float
     accuracy: float
@@ -25,6 +25,11 @@ class Metrics:
 
 class Objective(Protocol):
     """A loss and a measure of success."""
+
+    @property
+    def metric(self) -> str:
+        """What the accuracy of `measure` is called."""
+        ...
 
     def loss(
         self,
@@ -55,6 +60,11 @@ class Classification:
 
     output: logits (batch, classes). labels: int64 class indices (batch,).
     """
+
+    @property
+    def metric(self) -> str:
+        """Accuracy."""
+        return "accuracy"
 
     def loss(
         self,

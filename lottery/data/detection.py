@@ -22,7 +22,7 @@ from lottery.errors import ConfigError, DataError, LotteryError
 from lottery.registry import parse_spec
 from lottery.seeds import generator
 
-log = logging.getLogger("lottery")
+log = logging.getLogger("lottery.data")
 
 FOR_VAL = 1 / 8
 """Part of the training pictures that are for validation where there are no others."""

@@ -21,7 +21,7 @@ from lottery.errors import check_whole
 from lottery.files import whole
 from lottery.seeds import generator
 
-log = logging.getLogger("lottery")
+log = logging.getLogger("lottery.data")
 
 MANIFEST = "manifest.json"
 

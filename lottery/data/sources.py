@@ -20,7 +20,7 @@ from lottery.data.formats import Arrays
 from lottery.data.published import PUBLISHED, Published
 from lottery.errors import ConfigError, DataError, in_a_line
 
-log = logging.getLogger("lottery")
+log = logging.getLogger("lottery.data")
 
 
 def data_dir(path: str | Path | None = None) -> Path:

@@ -18,7 +18,7 @@ from lottery.data import cache, voc
 from lottery.data.boxes import stack
 from lottery.errors import ConfigError, DataError, check_whole, in_a_line
 
-log = logging.getLogger("lottery")
+log = logging.getLogger("lottery.data")
 
 VERSION = 1
 """Of what is made of a picture and its boxes; another one reads the pictures anew."""

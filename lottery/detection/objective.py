@@ -28,6 +28,11 @@ class Detection:
     """For how many images of training the loss has its prior: fewer suit trainings that are short
     beside darknet's 5 million."""
 
+    @property
+    def metric(self) -> str:
+        """Mean average precision."""
+        return "mean AP"
+
     def loss(
         self,
         output: Tensor,

@@ -1,5 +1,6 @@
 """Running cells on this machine: in this process, or a process per cell on several cores."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -88,6 +89,7 @@ def _receive(receiver: Connection, task: Task, process: ForkServerProcess) -> Ev
 def _work(task: Task, sender: Connection) -> None:
     """Body of a worker process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger("lottery.data").setLevel(logging.ERROR)  # the study's process has warned
     run_cell(task, sender.send)
 
 

@@ -59,12 +59,14 @@ class Progress:
         unfinished: Sequence[Cell],
         steps_per_level: Mapping[str, int],
         *,
+        metric: str = "accuracy",
         quiet: bool = False,
         console: Console | None = None,
     ) -> None:
-        """steps_per_level: by variant."""
+        """steps_per_level: by variant. metric: what accuracy is called."""
         self._console = console or Console(stderr=True, quiet=quiet)
         self._steps_per_level = steps_per_level
+        self._metric = metric
         self._cells, self._finished, self._failed = len(cells), len(cells) - len(unfinished), 0
         self._levels, self._levels_done = sum(len(cell.levels) for cell in unfinished), 0
         self._steps_left = sum(len(c.levels) * steps_per_level[c.variant] for c in unfinished)
@@ -116,8 +118,9 @@ class Progress:
                 soft_wrap=True,
             )
         elif event.kind == "level" and not self._console.is_terminal:
+            place = f"{event.cell.label}: level {event.level}"
             self._console.print(
-                f"{event.cell.label}: level {event.level}, {_state(event)} | {self._summary()}",
+                f"{place}, {self._state(event)} | {self._summary()}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -150,12 +153,12 @@ class Progress:
             within = event.step if event.kind == "evaluation" else steps
             bar = ProgressBar(steps, within, width=20)
             place = f"level {event.level}/{cell.levels[-1]}"
-            table.add_row(Text(cell.label), place, bar, _state(event))
+            table.add_row(Text(cell.label), place, bar, self._state(event))
         whole = Table.grid(padding=(0, 1))
         bar = ProgressBar(max(1, self._levels), self._levels_done, width=24)
         whole.add_row(bar, Text(self._summary(), style="bold"))
         return Group(table, whole)
 
-
-def _state(event: Event) -> str:
-    return f"{event.weights_remaining:.1%} of weights, test accuracy {event.test_accuracy:.2%}"
+    def _state(self, event: Event) -> str:
+        remaining = f"{event.weights_remaining:.1%} of weights"
+        return f"{remaining}, test {self._metric} {event.test_accuracy:.2%}"

@@ -140,7 +140,8 @@ def run_study(
         started = time.perf_counter()
         ended: list[str] = []
         try:
-            with Progress(once(grid), todo, steps, quiet=quiet) as progress:
+            metric = dataset.train.objective.metric
+            with Progress(once(grid), todo, steps, metric=metric, quiet=quiet) as progress:
 
                 def note(event: Event) -> None:
                     if not on_cluster:

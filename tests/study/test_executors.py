@@ -49,6 +49,13 @@ def test_controls_of_a_failed_ticket_are_not_run_and_the_others_are(how, tmp_pat
     assert not [e for e in events if "broken" in e.cell.init and e.kind != "failed"]
 
 
+def test_workers_do_not_repeat_what_the_study_has_warned_of_its_data(tmp_path):
+    """Each of them loads the data again: a data set with broken boxes would be told of per cell."""
+    config = tiny.config(inits=["tests.tiny:warned"], seeds=[0], levels=0)
+    ends, _ = run(run_local, tasks(config, tmp_path), 1)
+    assert [end.split(" (")[0] for end in ends.values()] == ["ValueError: heard: False"]
+
+
 def test_a_control_waits_for_its_ticket_however_many_workers_are_free(tmp_path):
     _, events = run(run_local, tasks(one_fails("broken"), tmp_path), 6)
     order = [(e.cell.branch, e.kind) for e in events if e.cell.init == "xavier_normal"]

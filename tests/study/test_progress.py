@@ -47,6 +47,13 @@ def test_without_a_terminal_each_finished_level_is_one_plain_line(grid, now):
     )
 
 
+def test_a_detectors_success_is_not_called_accuracy(grid, now):
+    console = plain()
+    with Progress(grid, grid, {"base": 20}, metric="mean AP", console=console) as progress:
+        progress.event(Event(grid[0], "level", 0, 20, 0, 0.5, 1.0))
+    assert "test mean AP 50.00%" in shown(console)
+
+
 def test_time_left_counts_the_steps_of_unfinished_levels(grid, now):
     progress = Progress(grid, grid, {"base": 20}, console=plain())
     now[0] += 2
