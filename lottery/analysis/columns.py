@@ -74,6 +74,14 @@ DIAGNOSTICS = _CELL | {
     "value": FRACTION,
 }
 
+OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
+"""Tables of a study of detectors, made by `lottery.study.detectors`."""
+PICTURES = "pictures"
+"""Folder of the pictures that detections.parquet is about."""
+ALL = "all"
+"""Class of the rows of detectors.csv that hold the mean over classes."""
+TRUTH, NO_SEED = "truth", -1
+"""Variant and seed of the boxes that there are, among those that are found."""
 _NETWORK = {"cell": TEXT, "variant": TEXT, "init": TEXT, "seed": COUNT, "level": COUNT}
 DETECTORS = {
     "study": TEXT,

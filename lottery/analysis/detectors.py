@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from lottery.analysis.columns import ALL
 from lottery.analysis.endpoints import PAIR, ROUNDING, with_unpruned
 from lottery.analysis.sizes import sizes
 
@@ -17,10 +18,6 @@ BUSY = 0.5
 """Cores that other processes may use on average before times are doubtful."""
 MEASURED = ["ap_11", "ap_area", "ap_before", "bytes", "latency_ms", "unpruned_ms", "busy_cores"]
 """Columns of `detectors.csv` that `levels.csv` has not."""
-ALL = "all"
-"""Class of the rows that hold the mean over classes."""
-TRUTH, NO_SEED = "truth", -1
-"""Variant and seed of the boxes that there are, among those that are found."""
 
 
 def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:

@@ -4,13 +4,12 @@ A cell's *unpruned* network is level 0 of the ticket of the same variant, scheme
 a control, which has no level 0 of its own.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lottery.analysis.statistics import summary
 from lottery.errors import ConfigError
 from lottery.registry import parse_spec
 
@@ -209,16 +208,3 @@ def speed_ups(levels: pd.DataFrame) -> pd.DataFrame:
     table = with_unpruned(known, "early_stop_step")
     ratio = table["unpruned"].astype(float) / table["early_stop_step"].astype(float)
     return table.drop(columns="unpruned").assign(speed_up=ratio)
-
-
-def speed_up_summary(
-    levels: pd.DataFrame, by: Sequence[str] = ("variant", "branch", "init", "level")
-) -> pd.DataFrame:
-    """Geometric mean over seeds of `speed_up`, with the t-interval of the logarithms.
-
-    As `statistics.summary`: draws of a seed are averaged first, here geometrically.
-    """
-    table = speed_ups(levels)
-    logs = summary(table.assign(speed_up=np.log(table["speed_up"])), "speed_up", by)
-    bounds = ["mean", "low", "high"]
-    return logs.assign(**np.exp(logs[bounds]))

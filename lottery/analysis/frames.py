@@ -19,6 +19,8 @@ from lottery.analysis.columns import (
     KEPT_OUTPUTS,
     LAYERS,
     LEVELS,
+    OF_DETECTORS,
+    PICTURES,
     PRECISION_RECALL,
     SIZES,
     TEXT,
@@ -29,7 +31,6 @@ from lottery.registry import parse_spec
 
 BOXES = ("digit_scenes", "voc", "voc2007", "voc2012")
 """Data sets of pictures with boxes."""
-_OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
 SHIPPED = Path(__file__).parents[2] / "experiments" / "configs"
 """Folder of the shipped studies' files."""
 
@@ -79,7 +80,7 @@ def detections(study: str | Path, results: str | Path = "results") -> pd.DataFra
 
 def pictures(study: str | Path, results: str | Path = "results") -> dict[int, Path]:
     """Files of the pictures that `detections` is about, by number."""
-    folder = _place(study, results, "detectors.csv").parent / "pictures"
+    folder = _place(study, results, "detectors.csv").parent / PICTURES
     return {int(path.stem): path for path in sorted(folder.glob("*.jpg"))}
 
 
@@ -205,7 +206,8 @@ def _remedy(path: Path) -> str:
     folder, results = path.parent, shlex.quote(str(path.parent.parent))
     option = "" if results == "results" else f" --results-dir {results}"
     option += " --diagnostics.record true" if path.name == "diagnostics.parquet" else ""
-    program = "run_detector" if path.name in _OF_DETECTORS else "run_grid"
+    detectors = path.name in OF_DETECTORS or path.parent.name.startswith("detector-")
+    program = "run_detector" if detectors else "run_grid"
     study, file = folder.name, folder / "study.yaml"
     if not is_shipped(study):  # where the folder has no file, it is still to be written
         study = shlex.quote(str(file) if file.is_file() else f"{study}.yaml")

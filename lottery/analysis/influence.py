@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from lottery.analysis import frames
-from lottery.analysis.sizes import last_levels, sizes
+from lottery.analysis.sizes import at_last_level, sizes
 from lottery.errors import ConfigError
 from lottery.registry import parse_spec
 
@@ -81,7 +81,7 @@ def coded(settings: pd.DataFrame) -> pd.DataFrame:
 
 def runs(levels: pd.DataFrame, settings: pd.DataFrame) -> pd.DataFrame:
     """The last level of every run of a design: its row of `sizes`, and E, P and I coded."""
-    table = last_levels(sizes(levels))
+    table = at_last_level(sizes(levels))
     return table.join(coded(settings), on="variant", how="inner").reset_index(drop=True)
 
 

@@ -42,6 +42,6 @@ def only_weights(layers: pd.DataFrame) -> pd.DataFrame:
     return layers[layers["layer"].str.endswith("weight") & (layers["kind"] != "norm")]
 
 
-def last_levels(table: pd.DataFrame) -> pd.DataFrame:
+def at_last_level(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of each variant's last level; a cell that ended before it has none."""
     return table[table["level"] == table.groupby("variant")["level"].transform("max")]

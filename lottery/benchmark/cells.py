@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lottery.benchmark.timing import clocked
+from lottery.costs.timing import clocked
 from lottery.data.images import Dataset, split
 from lottery.models import build
 from lottery.study.config import StudyConfig

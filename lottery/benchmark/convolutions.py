@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery.benchmark.steps import Case, segment
-from lottery.benchmark.timing import clocked, round_robin
+from lottery.costs.timing import clocked, round_robin
 from lottery.data.images import Splits
 from lottery.study.config import StudyConfig
 from lottery.training.loop import run_reference

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lottery.benchmark.timing import log, timing
+from lottery.costs.timing import log, timing
 from lottery.errors import LotteryError
 from lottery.study.config import StudyConfig
 from lottery.study.run import choose_workers, run_study

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lottery.benchmark.layers import Shape, layer_step
-from lottery.benchmark.timing import calls_within, log, per_call, round_robin
+from lottery.costs.timing import calls_within, log, per_call, round_robin
 from lottery.training.head import has_csr_kernels
 
 

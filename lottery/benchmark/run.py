@@ -15,7 +15,7 @@ from lottery.benchmark.kernels import measure_kernels
 from lottery.benchmark.layers import linear_shapes
 from lottery.benchmark.steps import cases, count_emptied, measure_steps, usable_engines
 from lottery.benchmark.study import USUAL, measure_study
-from lottery.benchmark.timing import Others
+from lottery.costs.timing import OtherLoad
 from lottery.data.images import Dataset, load, split
 from lottery.models import build
 from lottery.pruning.masks import Masks
@@ -114,7 +114,7 @@ def run_benchmark(
     found: dict[str, Any] = {"machine": machine, "settings": settings}
     started = time.perf_counter()
     for part in (part for part in PARTS if part in parts):
-        others = Others()
+        others = OtherLoad()
         if part == "step":
             with repeatable(device):
                 found["step"] = _step(subjects, amount, dataset, device, engines)

@@ -9,7 +9,7 @@ from torch import nn
 
 from lottery.benchmark.density import counts_at, emptied, masks_at
 from lottery.benchmark.floor import floor
-from lottery.benchmark.timing import Timing, clocked, log, per_call, round_robin
+from lottery.costs.timing import Timing, clocked, log, per_call, round_robin
 from lottery.data.batches import Batches
 from lottery.data.images import Splits
 from lottery.errors import ConfigError

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from lottery.benchmark.cells import CellRun, run_cells
-from lottery.benchmark.timing import log, timing
 from lottery.benchmark.usual import run_usual, save_as_mnist
+from lottery.costs.timing import log, timing
 from lottery.data.images import Dataset
 from lottery.study.config import StudyConfig
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from lottery.benchmark.timing import Timing, clocked, per_call, round_robin
 from lottery.costs.mode import check_batch, evaluating
+from lottery.costs.timing import Timing, clocked, per_call, round_robin
 from lottery.errors import ConfigError
 
 Key = TypeVar("Key")

@@ -15,14 +15,14 @@ from lottery.detection.anchors import (
 from lottery.detection.decoding import decode, detections
 from lottery.detection.loss import RegionLoss
 from lottery.detection.objective import Detection
-from lottery.detection.precision import Curve, Precision, average_precision
+from lottery.detection.precision import AveragePrecision, Curve, average_precision
 
 __all__ = [
     "TINY_VOC_ANCHORS",
     "VOC_ANCHORS",
+    "AveragePrecision",
     "Curve",
     "Detection",
-    "Precision",
     "RegionLoss",
     "average_precision",
     "box_sizes",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lottery.detection.decoding import detections
 from lottery.detection.loss import PRIOR_IMAGES, RegionLoss
-from lottery.detection.precision import Precision, Rule, average_precision
+from lottery.detection.precision import AveragePrecision, Rule, average_precision
 from lottery.objectives import Metrics, Predictions
 
 
@@ -55,7 +55,7 @@ class Detection:
         precision = self.precision(torch.cat(found), boxes, "area")
         return Metrics(loss / len(boxes), precision.mean)
 
-    def precision(self, found: Tensor, boxes: Tensor, rule: Rule) -> Precision:
+    def precision(self, found: Tensor, boxes: Tensor, rule: Rule) -> AveragePrecision:
         """Average precision of detections, by class. found: as `lottery.detection.detections`."""
         return average_precision(found, boxes, len(self.names), rule)
 

@@ -12,6 +12,7 @@ some higher recall has:
 Unlike the challenges' program, a box is not one pixel wider and higher than its corners say.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,6 +24,8 @@ from lottery.detection.iou import box_iou
 from lottery.errors import ConfigError
 
 Rule = Literal["voc2007", "area"]
+RECALLS = tuple(percent / 100 for percent in range(101))
+"""Where curves are read off to be drawn."""
 _AT_ONCE = 256
 """Images whose overlaps are computed together: their detections × their boxes take memory."""
 
@@ -38,9 +41,15 @@ class Curve:
     scores: Tensor
     """(detections,)."""
 
+    def at(self, recalls: Sequence[float]) -> Tensor:
+        """The best precision at each of these recalls or above; 0 where none is reached."""
+        # 29 of 100 boxes are a recall of 0.29, which as a float may lie a little below.
+        wanted = torch.tensor(recalls, dtype=torch.float64) - 1e-9
+        return F.pad(_interpolated(self.precision), (0, 1))[torch.searchsorted(self.recall, wanted)]
+
 
 @dataclass(frozen=True, eq=False)
-class Precision:
+class AveragePrecision:
     """How well a detector does on a set of images."""
 
     by_class: Tensor
@@ -56,7 +65,7 @@ class Precision:
 
 def average_precision(
     detections: Tensor, boxes: Tensor, classes: int, rule: Rule = "voc2007", iou: float = 0.5
-) -> Precision:
+) -> AveragePrecision:
     """Average precision of each class, and their mean.
 
     detections: (images, most detections, 6), rows (class, x0, y0, x1, y1, score). boxes: those that
@@ -86,7 +95,7 @@ def average_precision(
         precision = found / torch.arange(1, len(found) + 1, dtype=torch.float64)
         curves.append(Curve(found.double() / max(total, 1), precision, scores[own]))
         values.append(_average(found, precision, total, rule))
-    return Precision(torch.tensor(values, dtype=torch.float64), tuple(curves))
+    return AveragePrecision(torch.tensor(values, dtype=torch.float64), tuple(curves))
 
 
 def _targets(detections: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,11 +123,16 @@ def _first(target: Tensor, hit: Tensor, boxes: int) -> Tensor:
     return first[target] == place
 
 
+def _interpolated(precision: Tensor) -> Tensor:
+    """The best precision from each detection on, which the recall there or a higher one has."""
+    return precision.flip(0).cummax(0).values.flip(0)
+
+
 def _average(found: Tensor, precision: Tensor, total: int, rule: Rule) -> float:
     """found: how many of the `total` boxes are found after each detection, int64."""
     if total == 0:
         return float("nan")
-    best = precision.flip(0).cummax(0).values.flip(0)
+    best = _interpolated(precision)
     if rule == "area":
         return float(best[found.diff(prepend=found.new_zeros(1)) > 0].sum() / total)
     # Recall found / total has reached j / 10, in whole numbers, as 3 / 10 is no float.

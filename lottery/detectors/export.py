@@ -69,7 +69,7 @@ def export_onnx(detector: Detector, path: Path) -> None:
     try:
         import onnxscript  # noqa: F401 (an extra, which the export imports)
     except ImportError:
-        raise UsageError("ONNX needs onnx and onnxscript: pip install 'lottery[onnx]'") from None
+        raise UsageError("ONNX needs onnx and onnxscript: pip install -e '.[onnx]'") from None
     images = torch.zeros(2, 3, detector.size, detector.size)  # of 1, a batch would stay 1
     program = torch.onnx.export(
         _Decoded(detector).eval(),

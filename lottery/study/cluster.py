@@ -51,7 +51,7 @@ try:
     )
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as missing:
-    raise UsageError("--executor ray needs Ray: pip install 'lottery[ray]'") from missing
+    raise UsageError("--executor ray needs Ray: pip install -e '.[ray]'") from missing
 
 log = logging.getLogger("lottery")
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import torch
 
+from lottery.analysis import frames
+from lottery.analysis.endpoints import ROUNDING, with_unpruned
+from lottery.analysis.sizes import of_filters, sizes
 from lottery.costs import cost
 from lottery.data.images import load
 from lottery.detectors import Detector
@@ -12,7 +15,6 @@ from lottery.models import build
 from lottery.study.detectors import objective_of, small_network
 from lottery.study.grid import TICKET, cells
 from lottery.study.store import StudyStore
-from lottery.study.tables import read_table
 
 
 def best(folder: Path, lose: float) -> tuple[str, int]:
@@ -20,19 +22,16 @@ def best(folder: Path, lose: float) -> tuple[str, int]:
 
     lose: by how much the validation accuracy of a level may lie below its own level 0's, as a
     fraction. At equal cost the more accurate is better. It is level 0 if no pruned one is good
-    enough.
+    enough. Unlike the report's furthest level it may lie after one that had fallen too far.
+    ConfigError for another `lose`; StoreError where no sizes are known.
     """
     if not 0 <= lose <= 1:
         raise ConfigError("lose", lose, "a fraction from 0 to 1, such as 0.02 for 2 points of AP")
-    table = read_table(folder / "levels.csv")
-    if "macs" not in table or table.empty:
-        raise StoreError(f"no detectors without filters in {folder}")
-    tickets = table[(table["branch"] == TICKET) & (table["macs"].astype(str) != "")]
-    first = tickets[tickets["level"] == 0].set_index("cell")["val_accuracy"]
-    good = tickets[tickets["val_accuracy"] >= tickets["cell"].map(first) - lose - 1e-9]
-    if good.empty:
-        raise StoreError(f"no detectors without filters in {folder}")
-    good = good.assign(macs=good["macs"].astype(float))
+    levels = frames.levels(folder.name, folder.parent)
+    if not of_filters(levels):
+        raise StoreError(f"{folder / 'levels.csv'} has no sizes of networks without filters")
+    tickets = with_unpruned(sizes(levels), "val_accuracy")
+    good = tickets[tickets["val_accuracy"] >= tickets["unpruned"] - lose - ROUNDING]
     row = good.sort_values(["macs", "val_accuracy"], ascending=[True, False]).iloc[0]
     return str(row["cell"]), int(row["level"])
 

@@ -8,6 +8,7 @@ import pandas as pd
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Table
 
+from lottery.analysis.columns import ALL
 from lottery.analysis.statistics import FEWEST, mean_interval
 from lottery.data.detection import problems
 from lottery.data.images import load
@@ -77,7 +78,7 @@ class DetectorProgram(Program):
 
 def show_detectors(config: StudyConfig, table: pd.DataFrame) -> None:
     """Average precision, size and latency of the detectors, by variant, scheme and level."""
-    whole = table[(table["class"] == "all") & table["seed"].isin(config.seeds)]
+    whole = table[(table["class"] == ALL) & table["seed"].isin(config.seeds)]
     for variant in config.variant_names:
         for init in config.inits:
             rows = whole[(whole["variant"] == variant) & (whole["init"] == init)]
@@ -91,7 +92,7 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
         f"over n seeds, of fewer than {FEWEST} each; latency of a picture on one thread",
         title_justify="left",
     )
-    columns = ("level", "AP (area)", "AP (11 points)", "weights M", "MACs M", "latency ms", "n")
+    columns = ("level", "AP (area)", "AP (11 points)", "parameters M", "MACs M", "latency ms", "n")
     for column in columns:
         table.add_column(column, justify="right")
     for level, found in rows.groupby("level"):

@@ -19,36 +19,28 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lottery.analysis.columns import DETECTIONS
-from lottery.analysis.detectors import NO_SEED, TRUTH, before_retraining, furthest
+from lottery.analysis import frames
+from lottery.analysis.columns import (
+    DETECTIONS,
+    DETECTORS,
+    MAYBE_COUNT,
+    NO_SEED,
+    OF_DETECTORS,
+    PICTURES,
+    TRUTH,
+)
+from lottery.analysis.detectors import before_retraining, furthest
 from lottery.data.images import Examples
 from lottery.detection.objective import Detection
-from lottery.errors import StoreError, in_a_line
-from lottery.study.cell_store import whole
+from lottery.detection.precision import RECALLS
+from lottery.files import whole
 from lottery.study.config import StudyConfig
 from lottery.study.grid import TICKET, Cell
-from lottery.study.tables import OF_DETECTORS, PICTURES, Rows, places, read_table
+from lottery.study.tables import Rows, places, read_table
 
 Measured = tuple[Cell, int, dict[str, Any]]
 """A ticket's cell, a level, and what is measured of it."""
 _IDENTITY = ["variant", "init", "seed", "level"]
-_TEXT = ("study", "cell", "variant", "init", "class")
-_WHOLE = ("boxes", "parameters", "macs", "bytes", "latency_n", "pictures")
-TIMES = ("latency_ms", "latency_low", "latency_high", "unpruned_ms", "busy_cores")
-_FRACTIONS = ("ap_11", "ap_area", "ap_before", *TIMES)
-
-
-def read_detectors(path: Path) -> pd.DataFrame:
-    """detectors.csv as it was written; StoreError if it is broken or not there."""
-    try:
-        return pd.read_csv(
-            path,
-            dtype=dict.fromkeys(_TEXT, "str") | dict.fromkeys(_WHOLE, "Int64"),
-            keep_default_na=False,
-            na_values={name: [""] for name in (*_WHOLE, *_FRACTIONS)},
-        )
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({in_a_line(error)})") from error
 
 
 def write_tables(
@@ -62,7 +54,7 @@ def write_tables(
 
     folder: with levels.csv, whose validation accuracies say how far a ticket can be pruned, and
     curves.parquet, which has what networks did before they were trained on.
-    examples: the test pictures, of which the first few are written too.
+    examples: the test pictures. pictures: how many of them, the first, are written too.
     """
     levels = read_table(folder / "levels.csv")
     chosen = set(places(furthest(levels[levels["branch"] == TICKET])))
@@ -74,15 +66,15 @@ def write_tables(
     before = _before(folder, config, levels)
     table = []
     for cell, level, found in measured:
-        place = {"study": config.name} | _place(cell, level)
+        identity = {"study": config.name} | _place(cell, level)
         every, *classes = found["rows"]
         ap = {"ap_before": before.get((cell.variant, cell.name, level), np.nan)}
-        table += [place | every | ap, *(place | row for row in classes)]
+        table += [identity | every | ap, *(identity | row for row in classes)]
     curves = [
-        _place(cell, level) | {"class": name, "recall": place / 100, "precision": precision}
+        _place(cell, level) | {"class": name, "recall": recall, "precision": precision}
         for cell, level, found in ends
         for name, values in found["curves"].items()
-        for place, precision in enumerate(values)
+        for recall, precision in zip(RECALLS, values, strict=True)
     ]
     first = {cell.variant: cell.name for cell, _, _ in reversed(measured)}
     seen = [
@@ -133,11 +125,15 @@ def _merge(path: Path, rows: Rows, measured: set[str]) -> None:
     if frame.empty:  # in the pictures that are kept nothing is there, and nothing was found
         frame = pd.DataFrame(columns=list(DETECTIONS))
     if path.exists():
-        old = read_detectors(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if path.suffix == ".csv":
+            old = frames.detectors(path.parent.name, path.parent.parent)
+        else:
+            old = pd.read_parquet(path)
         old = old[~old["cell"].isin({*measured, ""})]
         frame = pd.concat([part for part in (old, frame) if len(part)] or [frame])
     frame = frame.sort_values(_IDENTITY, kind="stable")
-    frame = frame.astype({name: "Int64" for name in _WHOLE if name in frame})
+    counts = [name for name, kind in DETECTORS.items() if kind == MAYBE_COUNT and name in frame]
+    frame = frame.astype(dict.fromkeys(counts, MAYBE_COUNT))
     with whole(path) as place:
         if path.suffix == ".csv":
             frame.to_csv(place, index=False)

@@ -13,31 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from lottery.analysis import frames
+from lottery.analysis.columns import ALL, OF_DETECTORS
 from lottery.analysis.detectors import BUSY
-from lottery.benchmark.timing import Others
 from lottery.costs import cost
 from lottery.costs.latency import in_turns
+from lottery.costs.timing import OtherLoad
 from lottery.data.images import Dataset, Examples, load
 from lottery.detection.decoding import detections
 from lottery.detection.drawing import SHOWN, SURE
 from lottery.detection.objective import Detection
-from lottery.detection.precision import Curve
+from lottery.detection.precision import RECALLS
 from lottery.errors import ConfigError
+from lottery.files import whole
 from lottery.models import build
 from lottery.pruning.channels import trace
 from lottery.pruning.units import check_criterion
-from lottery.study.cell_store import whole
 from lottery.study.config import StudyConfig
-from lottery.study.detector_tables import read_detectors, write_tables
+from lottery.study.detector_tables import write_tables
 from lottery.study.grid import TICKET, Cell, cells
 from lottery.study.run import choose_device
 from lottery.study.store import StudyStore
-from lottery.study.tables import OF_DETECTORS
 from lottery.study.worker import repeatable
 from lottery.tickets.ranking import example_of
 from lottery.tickets.size import smaller
@@ -51,8 +51,6 @@ LEAST_PASSES = 5
 """Of one that is not."""
 SECONDS = 10.0
 """For all passes of a level, those of the unpruned network among them."""
-RECALLS = np.arange(101) / 100
-"""Where curves are read off."""
 
 Found = dict[str, Any]
 """What is measured of a level: "rows" of detectors.csv, "curves", "detections"."""
@@ -80,7 +78,7 @@ def measure_detectors(
             _measure_all(joined, store, levels, data, device)
             found = [(each.cell, each.level, json.loads(each.path.read_text())) for each in levels]
             write_tables(store.root, joined, found, data.test, SHOWN)
-    return read_detectors(store.root / "detectors.csv")
+    return frames.detectors(store.root.name, store.root.parent)
 
 
 @dataclass(frozen=True)
@@ -189,15 +187,15 @@ def measure(
     }
     wanted = boxes[..., 0][boxes[..., 5] == 0]
     counts = [int((wanted == label).sum()) for label in range(len(objective.names))]
-    every = {"class": "all", **{name: rule.mean for name, rule in rules.items()}}
+    every = {"class": ALL, **{rule: result.mean for rule, result in rules.items()}}
     rows = [every | {"boxes": sum(counts), "pictures": len(examples)} | _sizes(model, examples)]
     for label, name in enumerate(objective.names):
-        values = {rule: float(found.by_class[label]) for rule, found in rules.items()}
+        values = {rule: float(result.by_class[label]) for rule, result in rules.items()}
         rows.append({"class": name, **values, "boxes": counts[label]})
     curves = zip(objective.names, rules["ap_area"].curves, counts, strict=True)
     return {
         "rows": rows,
-        "curves": {name: envelope(curve) for name, curve, count in curves if count},
+        "curves": {name: curve.at(RECALLS).tolist() for name, curve, count in curves if count},
         "detections": list(_shown(found[:SHOWN], objective)),
     }
 
@@ -219,7 +217,7 @@ def _times(networks: Mapping[int, nn.Module], level: int, picture: Tensor) -> Fo
     with repeatable("cpu"):
         turn = 2 * sum(taken.median for taken in in_turns(networks, picture, 1).values())
         passes = min(PASSES, max(LEAST_PASSES, int(SECONDS / turn)))
-        others = Others()
+        others = OtherLoad()
         taken = in_turns(networks, picture, passes)
         busy = others()
     own = taken[level]
@@ -231,14 +229,6 @@ def _times(networks: Mapping[int, nn.Module], level: int, picture: Tensor) -> Fo
         "unpruned_ms": 1e3 * taken[0].median,
         "busy_cores": busy,
     }
-
-
-def envelope(curve: Curve) -> list[float]:
-    """The best precision at each of `RECALLS` or above: 101 numbers, 0 where none is reached."""
-    best = curve.precision.flip(0).cummax(0).values.flip(0).numpy()
-    # 29 of 100 boxes are a recall of 0.29, which as a float may lie a little below.
-    first = np.searchsorted(curve.recall.numpy(), RECALLS - 1e-9)
-    return [float(value) for value in np.append(best, 0.0)[first]]
 
 
 def _shown(found: Tensor, objective: Detection) -> Iterator[Found]:

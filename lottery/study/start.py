@@ -73,9 +73,9 @@ def _level_0(
         if (check_criterion(own), own.biases) == (check_criterion(prune), prune.biases):
             return store.cell(candidate.name).path(0)
     what = "filters" if check_criterion(prune) else "weights"
-    allowed = f"a study with an unpruned network of {cell.init}, seed {cell.seed}, in {store.root}"
     raise ConfigError(
         "start",
         start,
-        f"{allowed}/cells, which is not committed, whose {what} are to be pruned",
+        f"a study with an unpruned network of {cell.init}, seed {cell.seed}, in {store.root}/cells "
+        f"(not committed: run that study here first), whose {what} are to be pruned",
     )

@@ -29,6 +29,7 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
+from lottery.analysis.columns import OF_DETECTORS, PICTURES
 from lottery.errors import ConfigError, StoreError
 from lottery.files import whole
 from lottery.pruning.schedule import ends_walk
@@ -39,8 +40,6 @@ from lottery.study.grid import cells as cells_of
 from lottery.study.manifest import append_run, end_run
 from lottery.study.tables import (
     DIAGNOSTICS,
-    OF_DETECTORS,
-    PICTURES,
     TABLES,
     assemble,
     merge,

@@ -20,10 +20,6 @@ TABLES = ("levels.csv", "curves.parquet", "layers.parquet")
 """Tables that hold every finished level."""
 DIAGNOSTICS = "diagnostics.parquet"
 """Table that is there if diagnostics were asked for, without levels finished before."""
-OF_DETECTORS = ("detectors.csv", "precision_recall.parquet", "detections.parquet")
-"""Tables of a study of detectors, made by `lottery.study.detectors`."""
-PICTURES = "pictures"
-"""Folder of the pictures that detections.parquet is about."""
 KEY = ["variant", "init", "seed", "branch", "draw", "level"]
 COUNTS = ("parameters", "macs")
 """Columns of whole numbers that rows may lack."""

@@ -9,7 +9,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from lottery.analysis.detectors import NO_SEED, TRUTH
+from lottery.analysis.columns import NO_SEED, TRUTH
 from tests.analysis.filters import Value, write_filter_study
 
 CLASSES = ("0", "1", "2")

@@ -11,7 +11,6 @@ from lottery.analysis.claims.verdicts import (
     UNDECIDED,
     Region,
     Size,
-    verdict_table,
 )
 from lottery.analysis.report.verdicts import ours
 from lottery.errors import ConfigError
@@ -355,14 +354,6 @@ def test_a_study_without_early_stops_is_not_tested_on_them():
     frame = planted.levels(last=9).assign(early_stop_step=pd.NA, test_accuracy_at_early_stop=np.nan)
     found = verdicts(frame.astype({"early_stop_step": "Int64"}))
     assert found["fc19-sooner-21"] == found["fc19-higher-13.5"] == NOT_TESTED
-
-
-def test_the_table_has_a_row_per_verdict(paper):
-    table = verdict_table(judge(paper))
-    assert len(table) == len(judge(paper))
-    row = table.set_index("id").loc["fc19-reinit-slower-21-size"]
-    assert (row["unit"], row["n"], row["published"]) == ("×", 5, "2.51 times")
-    assert row["low"] < row["mean"] < row["high"]
 
 
 def test_two_studies_cannot_be_judged_as_one(paper):

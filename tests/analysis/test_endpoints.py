@@ -12,7 +12,6 @@ from lottery.analysis.endpoints import (
     levels_above,
     margins,
     outcomes,
-    speed_up_summary,
     speed_ups,
     with_unpruned,
 )
@@ -182,16 +181,12 @@ def test_outcomes_count_seeds_and_not_draws():
 
 
 def test_speed_up_is_a_paired_ratio():
-    """Seed 0 goes from 400 to 100 steps, seed 1 from 100 to 50: 4 and 2, whose mean is √8."""
+    """Seed 0 goes from 400 to 100 steps, seed 1 from 100 to 50: 4 and 2."""
     stops = {(0, 0): 400, (0, 1): 100, (1, 0): 100, (1, 1): 50}
     frame = planted.levels(
         step=lambda seed, level, **_: stops[seed, level], inits=["a"], seeds=[0, 1], last=1
     )
     assert speed_ups(frame)["speed_up"].tolist() == [1.0, 4.0, 1.0, 2.0]
-    row = speed_up_summary(frame).set_index("level").loc[1]
-    assert row["mean"] == pytest.approx(math.sqrt(8))
-    assert row["low"] < 1 < row["high"]
-    assert row["n"] == 2
 
 
 def test_speed_up_needs_both_steps():

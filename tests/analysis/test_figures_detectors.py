@@ -99,6 +99,7 @@ def test_two_seeds_are_drawn_one_by_one_and_have_no_interval(uneven):
     ax = figure.axes[0]
     thin = [line for line in ax.get_lines() if line.get_linewidth() == 0.5]
     assert sorted(len(line.get_xdata()) for line in thin) == [2, 4]
+    assert ax.containers
     assert not np.isfinite([bar.lines[2][0].get_segments() for bar in ax.containers]).any()
     assert "Means over n = 2 seeds" in figure.get_suptitle()
     assert "interval" not in figure.get_suptitle()

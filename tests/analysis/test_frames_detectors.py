@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lottery.analysis import frames
-from lottery.analysis.detectors import NO_SEED, TRUTH
+from lottery.analysis.columns import NO_SEED, TRUTH
 from lottery.data import detection
 from lottery.data.images import DATASETS
 from lottery.errors import StoreError

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lottery.analysis import frames
-from lottery.analysis.sizes import PARAMETERS, WEIGHTS, last_levels, left, of_filters, sizes
+from lottery.analysis.sizes import PARAMETERS, WEIGHTS, at_last_level, left, of_filters, sizes
 from tests.analysis.filters import MACS, write_filter_study
 from tests.analysis.filters import PARAMETERS as WHOLE
 from tests.analysis.synthetic import write_study
@@ -45,7 +45,7 @@ def test_what_is_left_is_called_by_what_is_pruned(levels, tmp_path):
 
 def test_each_variant_has_a_last_level_of_its_own(levels):
     longer = levels.assign(variant="long", level=levels["level"] + 1)
-    last = last_levels(pd.concat([levels, longer]))
+    last = at_last_level(pd.concat([levels, longer]))
     assert dict(last.groupby("variant")["level"].unique().map(list)) == {
         "l2_hard": [2],
         "long": [3],

@@ -71,19 +71,19 @@ def test_a_box_that_makes_no_sense_is_named(box):
 
 
 @pytest.mark.parametrize(
-    ("images", "boxes"),
+    ("images", "boxes", "wrong"),
     [
-        (torch.zeros(1, 4, 4, 3), torch.tensor([[CAT]])),
-        (torch.zeros(1, 4, 4, dtype=torch.uint8), torch.tensor([[CAT]])),
-        (torch.zeros(1, 4, 4, 1, dtype=torch.uint8), torch.tensor([[CAT]])),
-        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([CAT])),
-        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT]]).double()),
-        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT[:5]]])),
-        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT]])),
+        (torch.zeros(1, 4, 4, 3), torch.tensor([[CAT]]), "images are"),
+        (torch.zeros(1, 4, 4, dtype=torch.uint8), torch.tensor([[CAT]]), "images are"),
+        (torch.zeros(1, 4, 4, 1, dtype=torch.uint8), torch.tensor([[CAT]]), "images are"),
+        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([CAT]), "boxes are"),
+        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT]]).double(), "boxes are"),
+        (torch.zeros(1, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT[:5]]]), "boxes are"),
+        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.tensor([[CAT]]), "there are 1 labels"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(images, boxes):
-    with pytest.raises(DataError):
+def test_tensors_that_do_not_fit_are_refused(images, boxes, wrong):
+    with pytest.raises(DataError, match=wrong):
         Scenes(images, boxes)
 
 

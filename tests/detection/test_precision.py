@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchmetrics.detection import MeanAveragePrecision
 
-from lottery.detection.precision import Rule, average_precision
+from lottery.detection.precision import RECALLS, Curve, Rule, average_precision
 from lottery.errors import ConfigError
 from tests.detection.rows import PADDING, random_boxes, table
 
@@ -159,7 +159,7 @@ def by_torchmetrics(found: Tensor, boxes: Tensor, label: int, recalls: list[floa
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.integers(1, 6), st.sampled_from(RULES))
-def test_it_lies_between_0_and_1_and_the_order_of_images_is_irrelevant(
+def test_average_precision_lies_between_0_and_1_and_the_order_of_images_is_irrelevant(
     seed: int, images: int, rule: Rule
 ) -> None:
     boxes = random_boxes(seed, images, 4, 3)
@@ -184,7 +184,9 @@ def test_perfect_detections_have_1_in_whatever_order(seed: int, rule: Rule) -> N
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.floats(0, 1), st.sampled_from(RULES))
-def test_something_wrong_never_raises_it(seed: int, score: float, rule: Rule) -> None:
+def test_a_wrong_detection_never_increases_average_precision(
+    seed: int, score: float, rule: Rule
+) -> None:
     boxes = random_boxes(seed, 4, 4, 2)
     found = noisy(boxes, seed)
     wrong = torch.tensor([0, 2.0, 2.0, 2.5, 2.5, score]).expand(4, 1, 6)
@@ -214,3 +216,22 @@ def test_wrong_arguments_are_named() -> None:
         average_precision(table([]), table([]), 1, "coco")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="boxes is 'of 2 images'; allowed: of 1, as detected"):
         average_precision(table([]), table([], []), 1)
+
+
+def test_a_curve_is_read_off_at_the_best_precision_to_come():
+    """Of 4 boxes: right, wrong, right, and no more. At recall ½ precision is 2/3."""
+    recall = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)
+    precision = torch.tensor([1, 1 / 2, 2 / 3], dtype=torch.float64)
+    found = Curve(recall, precision, torch.zeros(3)).at(RECALLS).tolist()
+    assert found[:26] == [1.0] * 26
+    assert found[26:51] == pytest.approx([2 / 3] * 25)
+    assert found[51:] == [0.0] * 50
+
+
+@pytest.mark.parametrize("total", [7, 29, 100])
+def test_a_curve_reaches_its_own_recalls(total):
+    """29 / 100 is a little less than 0.29 by some ways of computing it."""
+    recall = torch.arange(1, total + 1, dtype=torch.float64) / total
+    assert Curve(recall, torch.ones(total), torch.zeros(total)).at(RECALLS).tolist() == [1] * 101
+    none = torch.zeros(0, dtype=torch.float64)
+    assert Curve(none, none, none).at(RECALLS).tolist() == [0] * 101

@@ -13,16 +13,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lottery.analysis import frames
-from lottery.analysis.detectors import NO_SEED
-from lottery.benchmark.timing import Timing
+from lottery.analysis.columns import NO_SEED
 from lottery.costs import cost
+from lottery.costs.timing import Timing
 from lottery.detection import detections
-from lottery.detection.precision import Curve
 from lottery.errors import ConfigError, StoreError
 from lottery.models import build
 from lottery.study import cells
 from lottery.study.detector_choice import best, pick
-from lottery.study.detectors import envelope, measure, measure_detectors, small_network
+from lottery.study.detectors import measure, measure_detectors, small_network
 from lottery.study.store import StudyStore
 from lottery.tickets.imp import RewindConfig
 from tests import squares, tiny
@@ -68,7 +67,7 @@ def test_a_level_is_timed_in_turns_with_level_0_and_the_load_is_told(copied, mon
         return {level: Timing(passes, level + 0.5, 0.4, 2.0) for level in networks}
 
     monkeypatch.setattr("lottery.study.detectors.in_turns", in_turns)
-    monkeypatch.setattr("lottery.study.detectors.Others", lambda: lambda: 1.25)
+    monkeypatch.setattr("lottery.study.detectors.OtherLoad", lambda: lambda: 1.25)
     for cached in copied.rglob("detector_*.json"):
         cached.unlink()
     table = measure_detectors(squares.config(), copied)
@@ -240,24 +239,6 @@ def test_curves_and_detections_are_of_level_0_and_of_the_furthest_at_the_allowed
         assert len(curves) == len(levels) * 2 * 101
         found = pd.read_parquet(study / "detections.parquet")
         assert set(found["level"]) <= set(levels)
-
-
-def test_an_envelope_by_hand():
-    """Of 4 boxes: right, wrong, right, and no more. At recall ½ precision is 2/3."""
-    recall = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)
-    precision = torch.tensor([1, 1 / 2, 2 / 3], dtype=torch.float64)
-    found = envelope(Curve(recall, precision, torch.zeros(3)))
-    assert found[:26] == [1.0] * 26
-    assert found[26:51] == pytest.approx([2 / 3] * 25)
-    assert found[51:] == [0.0] * 50
-
-
-@pytest.mark.parametrize("total", [7, 29, 100])
-def test_an_envelope_reaches_its_own_recalls(total):
-    """29 / 100 is a little less than 0.29 by some ways of computing it."""
-    recall = torch.arange(1, total + 1, dtype=torch.float64) / total
-    assert envelope(Curve(recall, torch.ones(total), torch.zeros(total))) == [1.0] * 101
-    assert envelope(Curve(torch.zeros(0), torch.zeros(0), torch.zeros(0))) == [0.0] * 101
 
 
 def test_detections_are_beside_the_boxes_that_there_are(ran):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lottery.analysis.claims.measures import SOURCE, Measure, Measurer, Missing, complete
 from lottery.analysis.claims.verdicts import Claim, Region, Size
-from lottery.analysis.sizes import last_levels
+from lottery.analysis.sizes import at_last_level
 
 REPORT = "Zhou et al., Less is more, Idiap-RR-03-2018"
 NETWORK = "lenet5"
@@ -82,7 +82,7 @@ def _ends(levels: pd.DataFrame, column: str) -> tuple[pd.DataFrame, pd.DataFrame
         raise Missing(f"no {column.replace('_', ' ')} of pruned levels")
     value = tickets[column].astype("float64")
     rows = tickets.assign(asked=float("nan"), column=column, value=value).dropna(subset="value")
-    first, last = rows[rows["level"] == 0], last_levels(rows)
+    first, last = rows[rows["level"] == 0], at_last_level(rows)
     if first.empty or last.empty:
         raise Missing(f"no {column.replace('_', ' ')} for both ends")
     return first[list(SOURCE[1:])], last[list(SOURCE[1:])]

@@ -7,12 +7,11 @@ otherwise. Where values are censored, the interval reaches as far as they may. W
 what it takes, the claim is *not tested*.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
-import pandas as pd
 
 from lottery.analysis.claims.measures import Measure, Measurer
 from lottery.analysis.statistics import Interval
@@ -138,25 +137,3 @@ class Verdict:
     def unit(self) -> str:
         """pp (percentage points), % or × (a ratio)."""
         return self.measure.unit if self.measure else ""
-
-
-def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """A row per verdict: the claim's texts, ours with its interval and n, verdict and note."""
-    return pd.DataFrame(
-        {
-            "study": verdict.study,
-            "variant": verdict.variant,
-            "id": verdict.claim.id,
-            "source": verdict.claim.source,
-            "statement": verdict.claim.statement,
-            "published": verdict.claim.published,
-            "how": verdict.claim.how,
-            **verdict.interval._asdict(),
-            "confidence": verdict.claim.rule.confidence,
-            "unit": verdict.unit,
-            "bound": verdict.measure.bound if verdict.measure else "",
-            "verdict": verdict.verdict,
-            "note": verdict.note,
-        }
-        for verdict in verdicts
-    )

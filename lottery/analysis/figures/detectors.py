@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
-from lottery.analysis.detectors import ALLOWED, TRUTH, furthest
+from lottery.analysis.columns import TRUTH
+from lottery.analysis.detectors import ALLOWED, furthest
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.legend import add_legend
 from lottery.analysis.figures.style import (
@@ -25,12 +26,12 @@ from lottery.analysis.figures.style import (
 )
 from lottery.analysis.sizes import sizes
 from lottery.detection.drawing import SURE
+from lottery.detection.precision import RECALLS
 
 _COLUMNS = 4
 _FEW = 8
 """Boxes in a picture up to which each is named."""
 _FURTHEST = f"each ticket at its furthest level within {100 * ALLOWED:g} points of accuracy"
-_RECALLS = np.round(np.linspace(0, 1, 101), 2)
 
 
 @styled
@@ -84,9 +85,9 @@ def _curve(ax: Axes, rows: pd.DataFrame, look: Look, label: str) -> None:
     table = rows.assign(recall=rows["recall"].round(2)).pivot_table(
         index="recall", columns=["cell", "level"], values="precision"
     )
-    mean = table.reindex(_RECALLS).fillna(0).mean(axis=1)
+    mean = table.reindex(RECALLS).fillna(0).mean(axis=1)
     ax.plot(
-        100 * _RECALLS,
+        100 * mean.index,
         100 * mean,
         color=look.color,
         marker=look.marker,

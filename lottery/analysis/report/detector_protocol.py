@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lottery.analysis.detectors import ALL
+from lottery.analysis.columns import ALL
 from lottery.analysis.report.document import listed
 from lottery.analysis.report.study import Study
 

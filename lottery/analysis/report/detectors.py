@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from lottery.analysis.columns import ALL
 from lottery.analysis.contrasts import SIGNIFICANT
 from lottery.analysis.detectors import networks
 from lottery.analysis.figures.filters import ways
@@ -72,7 +73,7 @@ def _unpruned(study: Study, detectors: pd.DataFrame, sources: Sources) -> str:
         source = of_rows(f"{TITLE}: unpruned, {column}", column, where, rows, TABLE)
         return sources.link(source, told(source, scale, digits))
 
-    whole = detectors.query("`class` == 'all' and level == 0")
+    whole = detectors[(detectors["class"] == ALL) & (detectors["level"] == 0)]
     pictures, boxes = (int(whole[name].max()) for name in ("pictures", "boxes"))
     ap = value("ap_area", 100)
     return (

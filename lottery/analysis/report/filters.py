@@ -14,7 +14,7 @@ from lottery.analysis.report.published import beside
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import corrected, reasons, untested, with_test
-from lottery.analysis.sizes import last_levels, of_filters, sizes
+from lottery.analysis.sizes import at_last_level, of_filters, sizes
 from lottery.words import plural
 
 TITLE = "Filters"
@@ -54,7 +54,7 @@ def _tickets(study: Study, variant: str, sources: Sources) -> str:
 
 
 def _last(known: pd.DataFrame, variants: list[str], sources: Sources) -> str:
-    last = last_levels(known)
+    last = at_last_level(known)
     rows = []
     for name in variants:
         own = last[last["variant"] == name]

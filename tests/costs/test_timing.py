@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from lottery.benchmark.timing import Others, Timing, calls_within, per_call, round_robin, timing
+from lottery.costs.timing import OtherLoad, Timing, calls_within, per_call, round_robin, timing
 
 
 def test_quartiles_lie_between_repetitions():
@@ -43,16 +43,16 @@ def test_there_is_always_a_call_to_time():
 
 def test_what_this_process_does_is_not_others_doing(monkeypatch):
     seconds = iter([(10.0, 100.0, 50.0), (12.0, 103.0, 52.0)])
-    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(seconds)))
-    assert Others()() == pytest.approx(0.5)
+    monkeypatch.setattr(OtherLoad, "_now", staticmethod(lambda: next(seconds)))
+    assert OtherLoad()() == pytest.approx(0.5)
 
 
 def test_a_system_that_does_not_tell_is_no_error(monkeypatch):
-    monkeypatch.setattr(Others, "_now", staticmethod(lambda: None))
-    assert Others()() is None
+    monkeypatch.setattr(OtherLoad, "_now", staticmethod(lambda: None))
+    assert OtherLoad()() is None
 
 
 def test_the_clocks_are_read_in_seconds():
-    clock, busy, own = Others._now() or pytest.skip("no /proc/stat")
+    clock, busy, own = OtherLoad._now() or pytest.skip("no /proc/stat")
     assert busy > own > 0
     assert clock > 0

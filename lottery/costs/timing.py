@@ -83,7 +83,7 @@ def calls_within(work: Callable[[], object], seconds: float) -> int:
     return max(1, round(seconds / clocked(work, "cpu")))
 
 
-class Others:
+class OtherLoad:
     """Cores that other processes keep busy from now on, which spoils timings."""
 
     def __init__(self) -> None:
