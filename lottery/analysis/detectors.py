@@ -89,7 +89,27 @@ def furthest(table: pd.DataFrame, allowed: float = ALLOWED) -> pd.DataFrame:
     the first pruned level has fallen, with a column `censored`: whether no level has, so that
     pruning could go further. Validation pictures choose the level; test pictures judge it.
     """
-    table = with_unpruned(table, "val_accuracy").sort_values("level")
+    return _last_within(with_unpruned(table, "val_accuracy"), allowed)
+
+
+def furthest_beside(
+    levels: pd.DataFrame, tickets: pd.DataFrame, allowed: float = ALLOWED
+) -> pd.DataFrame:
+    """As `furthest`, with the unpruned baseline trained on for as many steps in place of level 0.
+
+    A long walk gains what training alone adds, of which a short one has little: against level 0 the
+    longer is favoured. levels: a study's table. tickets: rows with `steps_since`; those of numbers
+    of steps that the baseline was not evaluated at are left out.
+    """
+    places = [*PAIR, "steps_since"]
+    baseline = trained_on(levels, tickets)[[*places, "val_accuracy"]]
+    baseline = baseline.rename(columns={"val_accuracy": "unpruned"})
+    return _last_within(tickets.merge(baseline, on=places, validate="many_to_one"), allowed)
+
+
+def _last_within(table: pd.DataFrame, allowed: float) -> pd.DataFrame:
+    """Of each ticket the last row before its validation AP is too far below column `unpruned`."""
+    table = table.sort_values("level")
     table["fell"] = table["val_accuracy"] < table.pop("unpruned") - allowed - ROUNDING
     after = table.groupby(PAIR)["fell"].cummax()
     censored = ~table.groupby(PAIR)["fell"].transform("any")

@@ -57,6 +57,8 @@ class DetectorProgram(Program):
 
     def _check_data(self, arguments: Namespace, config: StudyConfig) -> int:
         found = problems(config.data, data_dir(arguments.data_dir))
+        if not found:
+            objective_of(load(config.data, arguments.data_dir), config.data)
         for problem in found:
             print(problem)
         console.print(

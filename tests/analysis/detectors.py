@@ -130,16 +130,14 @@ def _pictures(
 def add_baseline(folder: Path, longest: str, gain: float) -> None:
     """Give a study an unpruned baseline, shared by all variants, with as many levels as `longest`.
 
-    Its test AP is level 0's and `gain` more at each level.
+    Its AP, on validation and on test pictures, is level 0's and `gain` more at each level.
     """
     levels = pd.read_csv(folder / "levels.csv")
     rows = levels[levels["variant"] == longest]
     start = rows[rows["level"] == 0].set_index("seed")["test_accuracy"].to_dict()
-    baseline = rows.assign(
-        branch="dense",
-        cell=rows["cell"].str.replace("ticket", "dense"),
-        test_accuracy=rows["seed"].map(start) + gain * rows["level"],
-    )
+    ap = rows["seed"].map(start) + gain * rows["level"]
+    cell = rows["cell"].str.replace("ticket", "dense")
+    baseline = rows.assign(branch="dense", cell=cell, test_accuracy=ap, val_accuracy=ap)
     variants = levels["variant"].unique()
     every = [baseline.assign(variant=variant) for variant in variants]
     pd.concat([levels, *every]).to_csv(folder / "levels.csv", index=False)

@@ -151,6 +151,12 @@ def test_all_that_is_wrong_with_the_data_is_listed_at_once(run_detector, tmp_pat
     assert (status, "there is no such folder" in printed) == (1, True)
 
 
+def test_data_without_boxes_are_refused_where_they_are_checked_too(run_detector):
+    status, _, error = run_detector("detector-first", "--check-data", "--data", "tests.tiny:images")
+    assert status == 2
+    assert "allowed: pictures with boxes" in error
+
+
 def test_help_lists_the_studies_of_detectors_alone(run_detector, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from lottery.analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from lottery.analysis.report.detector_table import criterion
 from lottery.analysis.report.document import between, number
-from lottery.analysis.report.saved import POINTS, TITLE, Saved, saved, text
+from lottery.analysis.report.filters import CHANCE
+from lottery.analysis.report.saved import POINTS, TITLE, Saved, saved, saved_beside, text
 from lottery.analysis.report.sources import Source, Sources, geometric, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.statistics import FEWEST
@@ -24,19 +26,27 @@ PUBLISHED = (
 def constrained(own: Saved, rivals: Iterable[Study], sources: Sources) -> str:
     """How many times fewer operations are left with one class, over those with several.
 
-    rivals: other studies of detectors. One is compared if its model and data set are the same but
-    for options, and its classes fewer or more. Variants that both have are averaged per seed.
+    rivals: other studies of detectors. One is compared if it trains and prunes the same model in
+    the same way on the same data but for their classes, fewer or more. Variants that both have are
+    averaged per seed, but those of random filters, which no one would use. Where both studies have
+    an unpruned baseline, the loss is measured from that.
     """
     texts = []
     for rival in rivals:
         other = saved(rival)
         if other is None or _alike(other.study) != _alike(own.study):
             continue
-        counts = [_classes(which.study) for which in (own, other)]
-        common = [variant for variant in own.variants if variant in other.variants]
+        counts = [_classes(each.study) for each in (own, other)]
+        common = [
+            variant
+            for variant in own.variants
+            if variant in other.variants and criterion(own.study, variant) != CHANCE
+        ]
         if counts[0] == counts[1] or not common:
             continue
-        few, many = (own, other) if counts[0] < counts[1] else (other, own)
+        beside = [found for found in map(saved_beside, (own.study, rival)) if found is not None]
+        sides = beside if len(beside) == 2 else [own, other]
+        few, many = sides if counts[0] < counts[1] else sides[::-1]
         texts.append(_compared(few, many, common, sources))
     return " ".join(texts)
 
@@ -48,9 +58,9 @@ def _compared(few: Saved, many: Saved, variants: list[str], sources: Sources) ->
     verdict, why = _verdict(few, many, variants, both)
     return (
         f"With {counts[0]} of the same data (`{few.study.name}`) there are {shown[0]} "
-        f"fewer MACs within {POINTS}, with {counts[1]} (`{many.study.name}`) {shown[1]}, "
-        f"geometric means of {plural(len(variants), 'common variant')}. {why}That the constrained "
-        f"task prunes further is **{verdict}**. {PUBLISHED}."
+        f"fewer MACs within {POINTS}{few.reference}, with {counts[1]} (`{many.study.name}`) "
+        f"{shown[1]}, geometric means of {plural(len(variants), 'common variant')}. {why}That the "
+        f"constrained task prunes further is **{verdict}**. {PUBLISHED}."
     )
 
 
@@ -94,17 +104,24 @@ def _pooled(side: Saved, variants: list[str]) -> Source:
         f"{TITLE}: fewer MACs in {side.study.name}, common variants",
         "fewer_macs",
         f"study {side.study.name}, variant is one of {', '.join(variants)}, each cell at its last "
-        f"level within {POINTS} of validation mean AP: `macs` of level 0 over those of the row",
+        f"level within {POINTS} of validation mean AP{side.reference}: `macs` of level 0 over "
+        "those of the row",
         rows_of(rows, "fewer_macs"),
     )
 
 
 def _alike(study: Study) -> tuple[object, ...]:
-    """What has to be the same for two studies to be compared: data set and network."""
-    model, arguments, options = parse_spec(str(study.levels["model"].iloc[0]), "model")
-    apart = {name: value for name, value in options.items() if name != "classes"}
-    data = parse_spec(str(study.config.get("data", "")), "data")[0]
-    return data, model, arguments, apart
+    """What has to be the same for two studies to be compared: all but classes and evaluations."""
+    specs = str(study.levels["model"].iloc[0]), str(study.config.get("data", ""))
+    (model, sizes, options), (data, folder, more) = (parse_spec(s, "spec") for s in specs)
+    apart = [
+        {name: value for name, value in given.items() if name not in ("classes", "names")}
+        for given in (options, more)
+    ]
+    trained = study.config.get("train") or {}
+    own = {name: value for name, value in trained.items() if not name.startswith("eval_")}
+    how = [study.config.get(name) for name in ("prune", "rewind")]
+    return model, sizes, data, folder, *apart, own, *how
 
 
 def _classes(study: Study) -> int:

@@ -3,7 +3,7 @@
 from lottery.analysis.frames import settings
 from lottery.analysis.report.document import ABSENT, listed, table
 from lottery.analysis.report.filters import CHANCE, references
-from lottery.analysis.report.saved import POINTS, Saved, disturbed, text
+from lottery.analysis.report.saved import POINTS, Saved, disturbed, saved_beside, text
 from lottery.analysis.report.sources import Source, Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import FEW, corrected, told, with_test
@@ -15,7 +15,7 @@ SHARES = ("parameters_removed", "bytes_removed", "macs_removed")
 def variants(own: Saved, sources: Sources) -> str:
     """A row per variant: what is saved at the furthest level, and what it cost."""
     tests = less_random(own)
-    baseline = "dense" in set(own.study.levels["branch"])
+    beside = saved_beside(own.study)
     rows = []
     for variant in own.variants:
         cells = own.table[own.table["variant"] == variant]
@@ -34,10 +34,12 @@ def variants(own: Saved, sources: Sources) -> str:
         row.append(sources.link(before, known) if before.values else ABSENT)
         change = own.source(variant, "ap_change")
         row.append(sources.link(change, told(change, 100, 1, sign=True)))
-        if baseline:
+        if beside is not None:
             less = own.less_trained_on(variant)
             known = told(less, 100, 1, sign=True)
             row.append(sources.link(less, known) if less.values else ABSENT)
+            share = beside.source(variant, "parameters_removed")
+            row.append(sources.link(share, told(share, 100, 1)) if share.values else ABSENT)
         if variant in tests:
             _, source, p = tests[variant]
             difference, said = with_test(source, p, 100, 1)
@@ -49,7 +51,7 @@ def variants(own: Saved, sources: Sources) -> str:
     header = [
         *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
         *("Fewer MACs", "Faster", "Steps", "AP as pruned (%)", "AP change (pp)"),
-        *(["Less trained on (pp)"] if baseline else []),
+        *(["Less trained on (pp)", "Removed beside it (%)"] if beside is not None else []),
         *("Parameters less random's (pp)", "Never fell", "n"),
     ]
     return (
@@ -57,7 +59,7 @@ def variants(own: Saved, sources: Sources) -> str:
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_together(own, baseline)}"
+        f"began with, where filters had been removed.{_together(own, beside)}"
         f"{_without_before(own)} Sizes are those of the physically smaller network: *bytes* on "
         "disk, *faster* by the median latency of one picture, taken in turns with the unpruned "
         f"network's; *steps* are those of training since the unpruned network."
@@ -68,15 +70,19 @@ def variants(own: Saved, sources: Sources) -> str:
     )
 
 
-def _together(own: Saved, baseline: bool) -> str:
+def _together(own: Saved, beside: Saved | None) -> str:
     """That pruned networks are compared with one that was trained for less long, or as long.
 
     Where weights go back all levels are trained alike, the unpruned among them.
     """
-    if baseline:
+    if beside is not None:
         return (
             " *Less trained on* is test mean AP less that of the unpruned network, trained on for "
-            "as many steps in the same way: AP change without what training alone adds."
+            "as many steps in the same way: AP change without what training alone adds. *Removed "
+            "beside it* are the parameters gone at the last level before validation mean AP lies "
+            f"more than {POINTS} below that network's at equal steps: the bound rises with what "
+            "training alone adds, so that walks of unequal length are judged alike"
+            f"{_stopped_before(beside)}."
         )
     modes = {settings(own.study.config, v, "rewind").get("mode") for v in own.variants}
     if modes == {"weights"}:
@@ -85,6 +91,14 @@ def _together(own: Saved, baseline: bool) -> str:
         " No detector was trained on without being pruned, so that changes of AP are of pruning "
         "and of the training after it together."
     )
+
+
+def _stopped_before(beside: Saved) -> str:
+    censored = int(beside.table["censored"].sum())
+    if not censored:
+        return ""
+    tickets = plural(censored, "ticket")
+    return f"; {tickets} ended before reaching it, and might have gone further"
 
 
 def _left_out(own: Saved) -> str:

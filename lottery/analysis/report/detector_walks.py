@@ -57,7 +57,7 @@ def _end(walked: pd.DataFrame, seed: int, level: float | None, sources: Sources)
             (*rows_of(rows, VALIDATION), *rows_of(start, VALIDATION, minus=True)),
         )
         ((_, value),) = source.values
-        texts.append(f"{at}: {sources.link(source, number(100 * value, 1, sign=True))}")
+        texts.append(f"{at}: {sources.link(source, number(100 * value, 2, sign=True))}")
     return "; ".join(texts)
 
 

@@ -9,13 +9,24 @@ from lottery.analysis.contrasts import SIGNIFICANT
 from lottery.analysis.detectors import networks
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
+from lottery.analysis.frames import settings
 from lottery.analysis.report.constrained import constrained
 from lottery.analysis.report.detector_table import criterion, less_random, variants
 from lottery.analysis.report.detector_walks import walks
 from lottery.analysis.report.document import listed, table
 from lottery.analysis.report.filters import CHANCE
 from lottery.analysis.report.published_detectors import beside
-from lottery.analysis.report.saved import POINTS, TABLE, TITLE, Saved, disturbed, saved, text, where
+from lottery.analysis.report.saved import (
+    POINTS,
+    TABLE,
+    TITLE,
+    Saved,
+    disturbed,
+    drift,
+    saved,
+    saved_beside,
+    text,
+)
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import FEW, corrected, reasons, told, untested
@@ -75,16 +86,23 @@ def _unpruned(study: Study, detectors: pd.DataFrame, sources: Sources) -> str:
 
     whole = detectors[(detectors["class"] == ALL) & (detectors["level"] == 0)]
     pictures, boxes = (int(whole[name].max()) for name in ("pictures", "boxes"))
-    ap = value("ap_area", 100)
+    ap, parameters = value("ap_area", 100), value("parameters", 1e-6, 3)
     return (
         f"Unpruned, on {pictures:,} test pictures with {boxes:,} boxes: mean AP at an IoU of 0.5 "
         f"{ap} % by the area rule and {value('ap_11', 100)} % by the 11 points "
-        f"of VOC 2007; {value('parameters', 1e-6, 3)} million parameters, "
+        f"of VOC 2007; {parameters} million parameters, "
         f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
         f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
-        f"{disturbed(start)} Mean ± half of the 95 % t-interval over seeds, {FEW}; "
-        f"{seeds_text([start['seed'].nunique()])}.{beside(study, ap)}"
+        f"{disturbed(start)}{drift(known)}{_arithmetic(study)} Mean ± half of the 95 % t-interval "
+        f"over seeds, {FEW}; "
+        f"{seeds_text([start['seed'].nunique()])}.{beside(study, ap, parameters)}"
     )
+
+
+def _arithmetic(study: Study) -> str:
+    """That mean AP is not of the arithmetic that times are of, where it is not."""
+    precision = settings(study.config, study.variants[0], "train").get("precision", "float32")
+    return "" if precision == "float32" else f" Mean AP is that in {precision}, times in float32."
 
 
 def _answers(own: Saved, rivals: Iterable[Study], sources: Sources) -> str:
@@ -102,13 +120,28 @@ def _suit(own: Saved, sources: Sources) -> str:
     """Criteria of each way of pruning, from the one that removes most parameters."""
     parts = []
     for way, group in ways(own.variants).items():
-        means = {v: own.source(v, "parameters_removed") for v in group.values()}
-        order = sorted(group.items(), key=lambda item: -means[item[1]].interval().mean)
-        texts = [f"{name} {sources.link(means[v], told(means[v], 100, 1))} %" for name, v in order]
         trained = own.trained(way, sorted(group.values()), sources)
-        parts.append(f"{way or 'all'}, after {trained} steps: {', '.join(texts)}")
+        parts.append(f"{way or 'all'}, after {trained} steps: {_ordered(own, group, sources)}")
     against = _against_chance(own)
-    return f"By parameters removed within {POINTS}, {'; '.join(parts)}.{against} {UNEQUAL}"
+    answer = f"By parameters removed within {POINTS}, {'; '.join(parts)}.{against} {UNEQUAL}"
+    beside = saved_beside(own.study)
+    if beside is not None:
+        parts = [
+            f"{way or 'all'}: {_ordered(beside, group, sources)}"
+            for way, group in ways(beside.variants).items()
+        ]
+        within = f"Within {POINTS}{beside.reference}"
+        answer += f" {within}: {'; '.join(parts)}.{_against_chance(beside)}"
+    return answer
+
+
+def _ordered(own: Saved, group: Mapping[str, str], sources: Sources) -> str:
+    """Criteria, and by which variant each is told, with the share of parameters removed."""
+    means = {variant: own.source(variant, "parameters_removed") for variant in group.values()}
+    order = sorted(group.items(), key=lambda item: -means[item[1]].interval().mean)
+    return ", ".join(
+        f"{name} {sources.link(means[v], told(means[v], 100, 1))} %" for name, v in order
+    )
 
 
 def _against_chance(own: Saved) -> str:
@@ -199,7 +232,7 @@ def _far(own: Saved, sources: Sources) -> str:
             source = of_rows(
                 f"{TITLE}: {way or 'all variants'}, {word} removed",
                 column,
-                where(f"one of {', '.join(chosen)}"),
+                own.where(f"one of {', '.join(chosen)}"),
                 rows_of(rows, column),
                 TABLE,
             )
@@ -207,22 +240,32 @@ def _far(own: Saved, sources: Sources) -> str:
             texts.append(f"{shown} % of {word}")
         trained = own.trained(way, chosen, sources)
         parts.append(f"{way or 'all'}: {listed(texts)}, after {trained} steps")
-    found = {v: own.source(v, "parameters_removed") for v in own.variants}
-    leaders = _leaders(found)
-    most = text(found[leaders[0]], "parameters_removed", sources)
-    goes = "goes" if len(leaders) == 1 else "go"
-    answer = f"Furthest {goes} {_named(leaders)}: {most} of parameters."
+    answer = f"Furthest {_goes(own, sources)}."
     if parts:
         of = f"By {listed(common)} alone" if common else "Mean of each way's criteria"
         of = f"Mean of {listed(sorted(common))}" if len(common) > 1 else of
         answer += f" {of}, by way: {'; '.join(parts)}. {UNEQUAL}"
-    answer += _like_for_like(own, sources)
-    censored = int(own.table["censored"].sum())
-    if censored:
-        answer += (
-            f" {censored} of {len(own.table)} tickets never fell so far: theirs is a lower bound."
-        )
+    answer += _like_for_like(own, sources) + _censored(own)
+    beside = saved_beside(own.study)
+    if beside is not None:
+        within = f"Within {POINTS}{beside.reference}"
+        answer += f" {within}, furthest {_goes(beside, sources)}.{_censored(beside)}"
     return answer
+
+
+def _goes(own: Saved, sources: Sources) -> str:
+    """Which variants go furthest, and how far."""
+    found = {v: own.source(v, "parameters_removed") for v in own.variants}
+    leaders = _leaders(found)
+    most = text(found[leaders[0]], "parameters_removed", sources)
+    return f"{'goes' if len(leaders) == 1 else 'go'} {_named(leaders)}: {most} of parameters"
+
+
+def _censored(own: Saved) -> str:
+    censored = int(own.table["censored"].sum())
+    if not censored:
+        return ""
+    return f" {censored} of {len(own.table)} tickets never fell so far: theirs is a lower bound."
 
 
 def _like_for_like(own: Saved, sources: Sources) -> str:

@@ -8,6 +8,7 @@ from lottery.analysis.detectors import (
     ALLOWED,
     BUSY,
     furthest,
+    furthest_beside,
     networks,
     since_unpruned,
     trained_on,
@@ -17,6 +18,7 @@ from lottery.analysis.report.document import listed
 from lottery.analysis.report.sources import Source, Sources, geometric, of_rows, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import ratio, told
+from lottery.analysis.statistics import FEWEST
 from lottery.analysis.walks import finished, last_levels
 
 TITLE = "Detector"
@@ -37,18 +39,30 @@ class Saved:
 
     study: Study
     table: pd.DataFrame
-    """Rows of `furthest`, of tickets that are at their walk's end, with what was measured there."""
+    """Rows of `furthest` or `furthest_beside`, of tickets that are at their walk's end, with what
+    was measured there."""
     variants: list[str]
     missing: int
     """Tickets that are not at their walk's end yet, or whose level was not measured yet."""
+    reference: str = ""
+    """What the loss is measured from, where it is not the unpruned network as it was."""
 
     def source(self, variant: str, column: str) -> Source:
         """Values of one variant; speed-ups are ratios."""
         rows = rows_of(self.table[self.table["variant"] == variant], column)
         what = f"{TITLE}: {variant}, {column.replace('_', ' ')}"
         if column in RATIOS:
-            return replace(geometric(what, column, where(variant), rows), table=TABLE)
-        return of_rows(what, column, where(variant), rows, TABLE)
+            return replace(geometric(what, column, self.where(variant), rows), table=TABLE)
+        return of_rows(what, column, self.where(variant), rows, TABLE)
+
+    def where(self, variant: str) -> str:
+        """Which rows of detectors.csv a number comes from."""
+        return (
+            f"variant = {variant}, class = all, each cell at its last level within {POINTS} of "
+            f"validation mean AP (`val_accuracy` of `levels.csv`){self.reference}"
+            f"{', branch = dense' if self.reference else ''}; shares and ratios are of the row of "
+            "level 0, those of times of `unpruned_ms`"
+        )
 
     def less(self, variant: str, other: str, column: str) -> Source:
         """A variant less another, paired by scheme and seed."""
@@ -59,7 +73,7 @@ class Saved:
         return of_rows(
             f"{TITLE}: {variant} less {other}, {column.replace('_', ' ')}",
             column,
-            f"{where(variant)}, less variant = {other}",
+            f"{self.where(variant)}, less variant = {other}",
             (*rows_of(own, column), *rows_of(base, column, minus=True)),
             TABLE,
         )
@@ -67,7 +81,7 @@ class Saved:
     def trained(self, what: str, variants: list[str], sources: Sources) -> str:
         """How many steps such variants were trained for since the unpruned network, as a link."""
         rows = rows_of(self.table[self.table["variant"].isin(variants)], "steps_since")
-        which = f"{where(' or '.join(variants))}; {STEPS}"
+        which = f"{self.where(' or '.join(variants))}; {STEPS}"
         title = f"{TITLE}: {what}, steps since the unpruned network"
         source = of_rows(title, "steps_since", which, rows, TABLE)
         return sources.link(source, told(source, 1, 0))
@@ -103,27 +117,34 @@ def saved(study: Study) -> Saved | None:
 
     `levels.csv` says how far each ticket goes, as measuring may lag behind training.
     """
+    return _saved(study, beside=False)
+
+
+def saved_beside(study: Study) -> Saved | None:
+    """As `saved`, within the allowed loss of the unpruned network trained on for as many steps.
+
+    None too where the study has no such baseline.
+    """
+    return _saved(study, beside=True) if "dense" in set(study.levels["branch"]) else None
+
+
+def _saved(study: Study, beside: bool) -> Saved | None:
     if study.detectors is None or not (study.levels["level"] > 0).any():
         return None
     anew = [variant for variant in study.variants if study.starts_anew(variant)]
     tickets = since_unpruned(study.levels, anew)
     place = [*PAIR, "level"]
-    chosen = furthest(finished(tickets, study.config))[[*place, "censored"]]
+    done = finished(tickets, study.config)
+    chosen = furthest_beside(study.levels, done) if beside else furthest(done)
+    chosen = chosen[[*place, "censored"]]
     found = networks(tickets, study.detectors).merge(chosen, on=place, validate="one_to_one")
     if found.empty:
         return None
     variants = [name for name in study.variants if name in set(found["variant"])]
     found = found.sort_values(PAIR, ignore_index=True)
-    return Saved(study, found, variants, len(last_levels(tickets)) - len(found))
-
-
-def where(variant: str) -> str:
-    """Which rows of detectors.csv a number comes from."""
-    return (
-        f"variant = {variant}, class = all, each cell at its last level within {POINTS} of "
-        "validation mean AP (`val_accuracy` of `levels.csv`); shares and ratios are of the row of "
-        "level 0, those of times of `unpruned_ms`"
-    )
+    reference = " of the unpruned network trained on for as many steps"
+    missing = len(last_levels(tickets)) - len(found)
+    return Saved(study, found, variants, missing, reference if beside else "")
 
 
 def text(source: Source, column: str, sources: Sources) -> str:
@@ -131,6 +152,21 @@ def text(source: Source, column: str, sources: Sources) -> str:
     if column in RATIOS:
         return sources.link(source, ratio(source))
     return sources.link(source, told(source, 100, 1)) + " %"
+
+
+def drift(rows: pd.DataFrame) -> str:
+    """In a sentence how much the time of one and the same network varied, of rows of `networks`.
+
+    It was timed anew with each level: a ratio to it is taken in turns and drifts less.
+    """
+    taken = rows.loc[rows["level"] > 0, "unpruned_ms"]
+    if len(taken) < FEWEST:
+        return ""
+    low, first, third, high = taken.quantile([0, 0.25, 0.75, 1])
+    return (
+        f" Timed again beside each of {len(taken)} pruned networks it took {low:.1f} to "
+        f"{high:.1f} ms (quartiles {first:.1f} and {third:.1f}), as the machine's speed varies."
+    )
 
 
 def disturbed(rows: pd.DataFrame) -> str:
