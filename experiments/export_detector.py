@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lottery.analysis.detectors import ALLOWED
 from lottery.detectors import export_onnx, save
 from lottery.errors import LotteryError
 from lottery.study.detector_choice import best, compared, pick
@@ -27,10 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--cell", metavar="NAME", help="a cell of levels.csv, instead of the best")
     parser.add_argument("--level", type=int, help="of that cell")
     parser.add_argument(
-        "--lose", type=float, default=0.02, help="a fraction, 0.02 for 2 points (%(default)s)"
+        "--lose", type=float, default=ALLOWED, help="a fraction, 0.02 for 2 points (%(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="RESULTS_DIR/STUDY/detector.safetensors"
+        "--out", type=Path, metavar="FILE", help="default: RESULTS_DIR/STUDY/detector.safetensors"
     )
     parser.add_argument(
         "--onnx", action="store_true", help="write it too, to FILE with the ending .onnx"

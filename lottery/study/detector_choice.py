@@ -39,7 +39,8 @@ def best(folder: Path, lose: float) -> tuple[str, int]:
 def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None) -> Detector:
     """A ticket's detector at a level, without the filters that it lost.
 
-    data_dir: where the study's data are, which tell classes and anchors.
+    data_dir: where the study's data are, which tell classes and anchors. ConfigError for a cell or
+    level that is not there; StoreError where the data have changed since.
     """
     store = StudyStore(folder.parent, folder.name)
     config = store.config()
@@ -63,10 +64,11 @@ def compared(folder: Path, name: str, level: int, detector: Detector) -> list[st
     cell = StudyStore(folder.parent, folder.name).cell(name)
     records = (cell.record(0), cell.record(level))
     precision = [100 * record["level"]["test_accuracy"] for record in records if record]
+    shown = [f"{value:.2f} %" for value in precision]
     image = torch.zeros(1, 3, detector.size, detector.size)
     costs = [cost(model, image) for model in (build(detector.spec).eval(), detector.model)]
     return [
-        f"average precision on test pictures: {_change([f'{value:.2f} %' for value in precision])}",
+        f"average precision on test pictures, as the study measured it: {_change(shown)}",
         f"parameters: {_change([f'{each.parameters:,}' for each in costs])}",
         f"multiply-accumulates: {_change([f'{each.macs:,}' for each in costs])}",
         f"bytes: {_change([f'{each.disk_bytes:,}' for each in costs])}",

@@ -64,8 +64,9 @@ def measure_detectors(
 ) -> pd.DataFrame:
     """Measure the tickets of a study that are not measured yet, and write their tables.
 
-    Rows of detectors.csv for the study, those of earlier runs too. Latency is that of one thread
-    on the CPU in any case, all else is computed on `device`.
+    Returns the rows of detectors.csv, those of earlier runs too. Latency is that of one thread on
+    the CPU in any case, all else is computed on `device`. ConfigError for data without boxes, or a
+    device that is not there; StoreError where files of the study are broken.
     """
     device = choose_device(device)
     store = StudyStore(results_dir, config.name)
@@ -176,7 +177,9 @@ def measure(
 ) -> Found:
     """Average precision on all examples by class, curves, and how large the network is.
 
-    precision: that of training, so that average precision is that of the level's own evaluation.
+    examples: pictures (N, height, width, 3) and their boxes. device: cpu or cuda. precision: that
+    of training, so that average precision is that of the level's own evaluation. Average precision
+    is a fraction, and sizes are those of `lottery.cost` on one picture.
     """
     boxes = examples.labels.cpu()
     with repeatable(device), autocast(precision, torch.device(device)):
@@ -215,6 +218,7 @@ def _times(networks: Mapping[int, nn.Module], level: int, picture: Tensor) -> Fo
     """Of one picture on one thread of the CPU, in turns with the unpruned network of level 0."""
     picture = picture.cpu()
     with repeatable("cpu"):
+        # Each timed pass follows one that is not counted.
         turn = 2 * sum(taken.median for taken in in_turns(networks, picture, 1).values())
         passes = min(PASSES, max(LEAST_PASSES, int(SECONDS / turn)))
         others = OtherLoad()

@@ -31,7 +31,7 @@ def take_unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> N
 def unpruned(config: StudyConfig, grid: Iterable[Cell], results: Path) -> dict[str, Path]:
     """Where level 0 of each ticket and baseline is, by its cell; nothing without `config.start`.
 
-    Nor without any of them: the networks of a study that is finished may be gone.
+    Also empty where `grid` has no ticket or baseline: the networks of a finished study may be gone.
 
     Raises ConfigError unless the study is there, of the same network and data, and has a finished
     ticket of each scheme and seed.

@@ -239,7 +239,7 @@ def test_the_best_detector_goes_to_a_file_and_finds_objects(ran, tmp_path, capsy
     precision = " → ".join(f"{100 * value:.2f} %" for value in levels["test_accuracy"])
     assert capsys.readouterr().out.splitlines() == [
         f"{out}: {levels['cell'][1]}, level 1",
-        f"  average precision on test pictures: {precision}",
+        f"  average precision on test pictures, as the study measured it: {precision}",
         "  parameters: {:,} → {:,}".format(*levels["parameters"]),
         "  multiply-accumulates: {:,} → {:,}".format(*levels["macs"]),
         "  bytes: {:,.0f} → {:,.0f}".format(*whole["bytes"]),
