@@ -11,11 +11,11 @@ import torch
 
 from lottery.data import cache, download
 from lottery.data.boxes import Scenes
+from lottery.data.digit_scene_files import SceneSet, scene_folder
+from lottery.data.digit_scenes import Classes, class_names
 from lottery.data.images import DATASETS, Dataset, load
-from lottery.data.scene_files import SceneSet, scene_folder
-from lottery.data.scenes import Classes, class_names
 from lottery.data.voc_check import check_voc
-from lottery.data.voc_scenes import Pictures, VocPictures, read_voc
+from lottery.data.voc_tensors import Pictures, VocPictures, read_voc
 from lottery.detection.anchors import box_sizes, cluster_anchors
 from lottery.detection.objective import Detection
 from lottery.errors import ConfigError, DataError, LotteryError
@@ -45,7 +45,7 @@ def voc(
     drop_broken: bool = False,
     anchors: int = 5,
 ) -> Dataset:
-    """A folder of one's own in VOC layout; see `lottery.data.voc_scenes.read_voc`.
+    """A folder of one's own in VOC layout; see `lottery.data.voc_tensors.read_voc`.
 
     A relative path is one in the data folder. Where it lists no pictures for validation beside
     those for test, an eighth of the training pictures is. anchors: how many sizes of box k-means is
@@ -87,7 +87,7 @@ def digit_scenes(
     anchors: int = 5,
 ) -> Dataset:
     """Synthetic pictures of MNIST's digits, all of them objects or only one ("one"), the others
-    being distractors; composed when first asked for. See `lottery.data.scenes`.
+    being distractors; composed when first asked for. See `lottery.data.digit_scenes`.
     """
     folder = scene_folder(SceneSet(size, classes, train, val, test, seed), data_dir)
     return _dataset(read_voc(folder, size, class_names(classes), cache_dir=data_dir), anchors)

@@ -23,7 +23,8 @@ SCALE = 1.5
 LEAST = 0.2
 """Part of a box's area that has to stay in the image for the box to stay."""
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue in how bright a colour is (ITU-R BT.601)."""
 
 
 def draw(jitter: Jitter, images: int, chance: Generator) -> Tensor:
@@ -101,7 +102,7 @@ def _recoloured(pixels: Tensor, choices: Tensor) -> Tensor:
     """
     turn, saturation, exposure = choices.unbind(1)
     identity = torch.eye(3, device=pixels.device)
-    grey = identity.new_tensor(_LUMA).expand(3, 3)
+    grey = identity.new_tensor(LUMA).expand(3, 3)
     angle = 2 * torch.pi * turn.view(-1, 1, 1)
     axis = identity.new_tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
     rotation = angle.cos() * identity + (1 - angle.cos()) / 3 + angle.sin() * axis

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lottery.data.images import as_input
-from lottery.data.voc_scenes import pixels
+from lottery.data.voc_tensors import pixels
 from lottery.detection.decoding import detections
 from lottery.detection.drawing import SURE
 from lottery.detection.objective import Detection

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lottery.data import detection, scene_files, split
+from lottery.data import detection, digit_scene_files, split
 from lottery.errors import DataError
 from tests.data.digits import mnist_arrays
 from tests.data.photographs import add_picture, annotation, photographs, set_lists
@@ -127,7 +127,7 @@ def test_a_failed_download_leaves_nothing_and_tells_what_to_do(tmp_path, monkeyp
 
 @pytest.mark.parametrize(("classes", "names"), [("ten", "0123456789"), ("one", "5")])
 def test_digit_scenes_are_composed_and_read(tmp_path, monkeypatch, classes, names):
-    monkeypatch.setattr(scene_files.sources, "arrays", lambda *_: mnist_arrays())
+    monkeypatch.setattr(digit_scene_files.sources, "arrays", lambda *_: mnist_arrays())
     found = detection.digit_scenes(tmp_path, 64, classes, train=4, val=2, test=3, anchors=2)
     assert found.train.objective.names == tuple(names)
     assert (len(found.train), len(found.val), len(found.test)) == (4, 2, 3)

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from lottery.data import scene_files
-from lottery.data.scene_files import SceneSet, scene_folder, source_images
+from lottery.data import digit_scene_files
+from lottery.data.digit_scene_files import SceneSet, scene_folder, source_images
 from lottery.data.voc_check import check_voc
 from lottery.errors import ConfigError, DataError
 from tests.data.digits import mnist_arrays
@@ -25,7 +25,7 @@ def mnist(monkeypatch) -> list[str]:
         asked.append(name)
         return mnist_arrays()
 
-    monkeypatch.setattr(scene_files.sources, "arrays", arrays)
+    monkeypatch.setattr(digit_scene_files.sources, "arrays", arrays)
     return asked
 
 
@@ -52,7 +52,7 @@ def test_thin_and_faint_digits_make_no_picture_that_cannot_be_read(tmp_path, mon
         arrays[f"{part}_images"] = torch.zeros_like(arrays[f"{part}_images"])
         arrays[f"{part}_images"][:, 4:24, 14] = ink
         arrays[f"{part}_images"][::2, 14, 5:24] = ink
-    monkeypatch.setattr(scene_files.sources, "arrays", lambda *_: arrays)
+    monkeypatch.setattr(digit_scene_files.sources, "arrays", lambda *_: arrays)
     folder = scene_folder(SceneSet(size=64, train=60, val=1, test=1), tmp_path)
     assert broken(folder) == []
     annotations = [file.read_text() for file in (folder / "Annotations").iterdir()]
@@ -67,7 +67,7 @@ def test_no_source_image_is_in_two_parts(tmp_path, monkeypatch):
         used.setdefault(len(used), shades)
         return torch.zeros(64, 64, 3, dtype=torch.uint8), []
 
-    monkeypatch.setattr(scene_files, "compose", compose)
+    monkeypatch.setattr(digit_scene_files, "compose", compose)
     scene_folder(SceneSet(size=64, train=1, val=1, test=1), tmp_path)
     train, val, test = used.values()
     assert (len(train), len(val), len(test)) == (100, 20, 30)
@@ -86,7 +86,7 @@ def test_held_out_images_depend_on_the_seed_and_are_of_all_kinds():
 def test_the_manifest_counts_what_is_there(tmp_path):
     folder = scene_folder(SceneSet(size=64, train=12, val=3, test=4, seed=5), tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["version"] == scene_files.VERSION
+    assert manifest["version"] == digit_scene_files.VERSION
     assert (manifest["seed"], manifest["size"], manifest["classes"]) == (5, 64, "ten")
     assert len(manifest["mnist_sha256"]) == 4
     for part, told in manifest["parts"].items():
@@ -140,7 +140,7 @@ def test_an_interrupted_composition_leaves_nothing(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(scene_files.annotation, "write", interrupt)
+        patched.setattr(digit_scene_files.annotation, "write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             scene_folder(SMALL, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -149,14 +149,14 @@ def test_an_interrupted_composition_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_process_that_was_faster_wins(tmp_path, monkeypatch):
-    write = scene_files._write
+    write = digit_scene_files._write
 
     def slowly(scenes, arrays, folder):
         write(scenes, arrays, folder)
         write(scenes, arrays, tmp_path / scenes.folder)
         (tmp_path / scenes.folder / "theirs").touch()
 
-    monkeypatch.setattr(scene_files, "_write", slowly)
+    monkeypatch.setattr(digit_scene_files, "_write", slowly)
     folder = scene_folder(SMALL, tmp_path)
     assert (folder / "theirs").exists()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from lottery.data.annotation import Object
+from lottery.data.jitter import LUMA
 from lottery.errors import ConfigError, DataError
 
 VERSION = 1
@@ -52,7 +53,7 @@ INK = 0.3
 """Opacity from which on a pixel counts as the digit's."""
 CONTRAST = 0.3
 """Least difference in luma (0 to 1) between a digit and the ground."""
-LUMA = torch.tensor([0.299, 0.587, 0.114])
+_LUMA = torch.tensor(LUMA)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,13 +160,13 @@ def _ground(size: int, luma: float, chance: Generator) -> Tensor:
     shades = torch.rand(1, 3, 4, 4, generator=chance) * 0.16 - 0.08
     shades = F.interpolate(shades, size=(size, size), mode="bilinear")[0].permute(1, 2, 0)
     noise = torch.randn(size, size, 3, generator=chance) * 0.02
-    return (luma + tint - tint @ LUMA + shades + noise).clamp_(0, 1)
+    return (luma + tint - tint @ _LUMA + shades + noise).clamp_(0, 1)
 
 
 def _colour(ground: float, chance: Generator) -> Tensor:
     """A colour whose luma differs from the ground's: the first of several drawn that does."""
     colours = torch.cat([torch.rand(16, 3, generator=chance), torch.tensor([[0.0] * 3, [1.0] * 3])])
-    return colours[((colours @ LUMA - ground).abs() >= CONTRAST).nonzero()[0, 0]]
+    return colours[((colours @ _LUMA - ground).abs() >= CONTRAST).nonzero()[0, 0]]
 
 
 def _label(classes: Classes, chance: Generator) -> int:

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from lottery.data import annotation, cache, sources
+from lottery.data.digit_scenes import VERSION, Classes, Digits, class_names, compose
 from lottery.data.formats import Arrays
 from lottery.data.published import PUBLISHED
-from lottery.data.scenes import VERSION, Classes, Digits, class_names, compose
 from lottery.errors import check_whole
 from lottery.files import whole
 from lottery.seeds import generator
@@ -119,7 +119,7 @@ def _write(scenes: SceneSet, arrays: Arrays, folder: Path) -> None:
             },
         }
     manifest = {
-        "generator": "lottery.data.scenes",
+        "generator": "lottery.data.digit_scenes",
         "version": VERSION,
         **asdict(scenes),
         "parts": parts,

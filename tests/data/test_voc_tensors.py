@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lottery.data import voc_scenes
-from lottery.data.voc_scenes import read_voc
+from lottery.data import voc_tensors
+from lottery.data.voc_tensors import read_voc
 from lottery.errors import ConfigError, DataError
 from tests.data.photographs import add_picture, annotation, photographs, set_lists
 
@@ -163,13 +163,13 @@ def test_names_that_are_no_list_of_names_are_refused(tmp_path, names):
 def decodings(monkeypatch) -> list[str]:
     """The pictures that were decoded since."""
     seen = []
-    original = voc_scenes._decode
+    original = voc_tensors._decode
 
     def decode(folder, parts, *others):
         seen.extend(name for names in parts.values() for name in names)
         return original(folder, parts, *others)
 
-    monkeypatch.setattr(voc_scenes, "_decode", decode)
+    monkeypatch.setattr(voc_tensors, "_decode", decode)
     return seen
 
 

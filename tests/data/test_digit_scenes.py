@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lottery.data import scenes
+from lottery.data import digit_scenes
 from lottery.data.annotation import Object
-from lottery.data.scenes import Digits, class_names, compose
+from lottery.data.digit_scenes import Digits, class_names, compose
 from lottery.errors import ConfigError, DataError
 from lottery.seeds import generator
 from tests.data.digits import digit_images
@@ -30,21 +30,21 @@ def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
 @pytest.fixture
 def plain(monkeypatch) -> None:
     """White digits on black, no fragments: what is bright is a digit."""
-    monkeypatch.setattr(scenes, "FRAGMENTS", 0)
-    monkeypatch.setattr(scenes, "_ground", lambda size, *_: torch.zeros(size, size, 3))
-    monkeypatch.setattr(scenes, "_colour", lambda *_: torch.ones(3))
+    monkeypatch.setattr(digit_scenes, "FRAGMENTS", 0)
+    monkeypatch.setattr(digit_scenes, "_ground", lambda size, *_: torch.zeros(size, size, 3))
+    monkeypatch.setattr(digit_scenes, "_colour", lambda *_: torch.ones(3))
 
 
 @pytest.mark.parametrize("size", [64, 160])
 def test_a_box_is_as_tight_as_can_be(digits, plain, monkeypatch, size):
-    monkeypatch.setattr(scenes, "MOST", 1)
+    monkeypatch.setattr(digit_scenes, "MOST", 1)
     for number in range(60):
         picture, (found,) = compose(digits, size, "ten", generator(0, number))
-        assert found.box == bounds(picture[..., 0].numpy() > scenes.INK * 255)
+        assert found.box == bounds(picture[..., 0].numpy() > digit_scenes.INK * 255)
 
 
 def test_a_digit_is_truncated_where_it_reaches_over_the_edge(digits, plain, monkeypatch):
-    monkeypatch.setattr(scenes, "MOST", 1)
+    monkeypatch.setattr(digit_scenes, "MOST", 1)
     cut = []
     for number in range(150):
         _, (found,) = compose(digits, 80, "ten", generator(1, number))
@@ -66,14 +66,14 @@ def placed(monkeypatch, *corners: tuple[int, int, int, int]) -> list[Object]:
         canvases.append(torch.zeros(160, 160))
         canvases[-1][top:bottom, left:right] = 1
     digit = torch.ones(20, 20)
-    monkeypatch.setattr(scenes, "_put", lambda *_: canvases.pop(0))
-    monkeypatch.setattr(scenes, "_resized", lambda *_: digit)
-    monkeypatch.setattr(scenes, "_integer", lambda below, _: min(below, len(corners)) - 1)
+    monkeypatch.setattr(digit_scenes, "_put", lambda *_: canvases.pop(0))
+    monkeypatch.setattr(digit_scenes, "_resized", lambda *_: digit)
+    monkeypatch.setattr(digit_scenes, "_integer", lambda below, _: min(below, len(corners)) - 1)
     return compose(Digits.of(*digit_images(10)), 160, "ten", generator(0))[1]
 
 
 def test_a_covered_digit_shrinks_to_what_is_to_be_seen_of_it(monkeypatch):
-    monkeypatch.setattr(scenes, "FRAGMENTS", 0)
+    monkeypatch.setattr(digit_scenes, "FRAGMENTS", 0)
     first, second = placed(monkeypatch, (10, 10, 30, 30), (22, 0, 60, 40))
     assert first.box == (11, 11, 22, 30)
     assert second.box == (23, 1, 60, 40)
@@ -81,7 +81,7 @@ def test_a_covered_digit_shrinks_to_what_is_to_be_seen_of_it(monkeypatch):
 
 
 def test_a_digit_mostly_covered_or_very_small_is_difficult(monkeypatch):
-    monkeypatch.setattr(scenes, "FRAGMENTS", 0)
+    monkeypatch.setattr(digit_scenes, "FRAGMENTS", 0)
     # 20 × 7 of 20 × 20 pixels are left of the first, the third is 15 pixels long.
     boxes = ((10, 10, 30, 30), (17, 0, 60, 40), (100, 100, 115, 110))
     seen = placed(monkeypatch, *boxes)
@@ -90,7 +90,7 @@ def test_a_digit_mostly_covered_or_very_small_is_difficult(monkeypatch):
 
 
 def test_a_digit_that_is_not_to_be_seen_is_no_object(monkeypatch):
-    monkeypatch.setattr(scenes, "FRAGMENTS", 0)
+    monkeypatch.setattr(digit_scenes, "FRAGMENTS", 0)
     (only,) = placed(monkeypatch, (10, 10, 30, 30), (5, 5, 60, 40))
     assert only.box == (6, 6, 60, 40)
 
@@ -105,18 +105,18 @@ def overlap(one: tuple[int, ...], other: tuple[int, ...]) -> float:
 
 
 def test_digits_do_not_lie_too_much_upon_each_other(digits, monkeypatch):
-    put, canvases = scenes._put, []
+    put, canvases = digit_scenes._put, []
 
     def record(*arguments):
         canvases.append(put(*arguments))
         return canvases[-1]
 
-    monkeypatch.setattr(scenes, "_put", record)
+    monkeypatch.setattr(digit_scenes, "_put", record)
     largest = 0.0
     for number in range(25):
         canvases.clear()
         compose(digits, 48, "ten", generator(2, number))
-        boxes = [bounds(c.numpy() > scenes.INK) for c in canvases if c is not None]
+        boxes = [bounds(c.numpy() > digit_scenes.INK) for c in canvases if c is not None]
         for one, other in combinations(boxes, 2):
             largest = max(largest, overlap(one, other))
     assert 0.05 < largest < 0.25
@@ -134,20 +134,20 @@ def test_a_picture_has_one_to_five_digits_of_all_sizes_and_classes(digits):
 
 
 def test_classes_are_drawn_evenly_and_the_one_class_as_often_as_all_others():
-    ten = [scenes._label("ten", generator(4, number)) for number in range(4000)]
+    ten = [digit_scenes._label("ten", generator(4, number)) for number in range(4000)]
     assert all(300 < times < 500 for times in Counter(ten).values())
-    one = Counter(scenes._label("one", generator(5, number)) for number in range(4000))
+    one = Counter(digit_scenes._label("one", generator(5, number)) for number in range(4000))
     assert 1850 < one.pop(5) < 2150
     assert len(one) == 9
     assert all(150 < times < 300 for times in one.values())
 
 
 def test_the_logarithm_of_the_size_is_uniform_and_follows_the_picture():
-    sides = torch.tensor([scenes._side(1, generator(6, n)) for n in range(4000)]).double()
+    sides = torch.tensor([digit_scenes._side(1, generator(6, n)) for n in range(4000)]).double()
     assert sides.min() == 18
     assert sides.max() == 60
     assert float(sides.median()) == pytest.approx(math.sqrt(18 * 60), abs=1.5)
-    assert scenes._side(2, generator(6, 0)) == pytest.approx(2 * float(sides[0]), abs=1)
+    assert digit_scenes._side(2, generator(6, 0)) == pytest.approx(2 * float(sides[0]), abs=1)
 
 
 def test_with_one_class_the_other_digits_are_shown_but_are_no_objects(digits, plain):
@@ -159,7 +159,7 @@ def test_with_one_class_the_other_digits_are_shown_but_are_no_objects(digits, pl
 
 def test_digits_stand_out_from_the_ground(digits, monkeypatch):
     grounds, colours = [], []
-    ground, colour = scenes._ground, scenes._colour
+    ground, colour = digit_scenes._ground, digit_scenes._colour
 
     def recorded(*arguments):
         grounds.append(ground(*arguments))
@@ -169,8 +169,8 @@ def test_digits_stand_out_from_the_ground(digits, monkeypatch):
         colours.append(colour(*arguments))
         return colours[-1]
 
-    monkeypatch.setattr(scenes, "_ground", recorded)
-    monkeypatch.setattr(scenes, "_colour", coloured)
+    monkeypatch.setattr(digit_scenes, "_ground", recorded)
+    monkeypatch.setattr(digit_scenes, "_colour", coloured)
     luma = torch.tensor([0.299, 0.587, 0.114])
     for number in range(40):
         colours.clear()
@@ -181,15 +181,15 @@ def test_digits_stand_out_from_the_ground(digits, monkeypatch):
 
 
 def test_fragments_are_no_objects_and_never_whole_digits(digits, plain, monkeypatch):
-    monkeypatch.setattr(scenes, "FRAGMENTS", 3)
+    monkeypatch.setattr(digit_scenes, "FRAGMENTS", 3)
     pieces = []
-    paint = scenes._paint
+    paint = digit_scenes._paint
 
     def record(picture, opacity, colour):
         pieces.append(int((opacity > 0).sum()))
         paint(picture, opacity, colour)
 
-    monkeypatch.setattr(scenes, "_paint", record)
+    monkeypatch.setattr(digit_scenes, "_paint", record)
     for number in range(20):
         pieces.clear()
         _, objects = compose(digits, 160, "ten", generator(9, number))
