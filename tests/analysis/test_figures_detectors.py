@@ -252,3 +252,9 @@ def test_the_figures_of_a_study_of_detectors_say_mean_ap(results, tmp_path, monk
     assert "accuracy" not in figure.get_suptitle()
     *_, rewind = figure.axes
     assert not [line for line in rewind.get_lines() if line.get_markerfacecolor() == "white"]
+
+
+def test_of_unpruned_detectors_nothing_is_drawn_against_what_is_left(tmp_path):
+    write_detector_study(tmp_path, {"l2_hard": {}}, lambda *_: 0.0, lambda *_: 0.8, levels=0)
+    names = {path.stem for path in figures.render("detectors", tmp_path, tmp_path / "plots")}
+    assert names == {"accuracy_over_steps", "detections", "precision_recall_hard"}

@@ -272,6 +272,14 @@ def test_nothing_is_called_accuracy_but_columns(text):
     assert told.split("## Question and short answer")[1].strip().startswith("**Which filter")
 
 
+def test_unpruned_detectors_answer_no_question_of_pruning(tmp_path):
+    write_detector_study(tmp_path, {"l2_hard": {}}, removed, ap, levels=0)
+    text = compose(load("detectors", tmp_path), [])
+    short = section(text, "Question and short answer")
+    assert "Nothing is pruned here: these are detectors for other studies to start from" in short
+    assert "of a mean AP of [81.00 ± 2.48](#" in short
+
+
 def test_every_entry_of_the_contents_leads_to_a_heading(text):
     from lottery.analysis.report.document import anchor
 

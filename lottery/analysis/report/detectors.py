@@ -66,6 +66,17 @@ def detector(study: Study, rivals: Iterable[Study], sources: Sources) -> str:
 
 def short(study: Study, sources: Sources) -> list[str]:
     """What saves most, in a few sentences."""
+    if study.detectors is not None and not (study.levels["level"] > 0).any():
+        ap = of_rows(
+            f"{TITLE}: unpruned, test mean AP",
+            "test_accuracy",
+            "branch = ticket, level = 0",
+            rows_of(study.levels[study.levels["branch"] == "ticket"], "test_accuracy"),
+        )
+        return [
+            "Nothing is pruned here: these are detectors for other studies to start from, of a "
+            f"mean AP of {sources.link(ap, told(ap, 100))} %."
+        ]
     own = saved(study)
     if own is None:
         return []
