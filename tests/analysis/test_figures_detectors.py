@@ -257,4 +257,10 @@ def test_the_figures_of_a_study_of_detectors_say_mean_ap(results, tmp_path, monk
 def test_of_unpruned_detectors_nothing_is_drawn_against_what_is_left(tmp_path):
     write_detector_study(tmp_path, {"l2_hard": {}}, lambda *_: 0.0, lambda *_: 0.8, levels=0)
     names = {path.stem for path in figures.render("detectors", tmp_path, tmp_path / "plots")}
-    assert names == {"accuracy_over_steps", "detections", "precision_recall_hard"}
+    assert names == {"detections", "precision_recall_hard"}
+    own = levels("detectors", tmp_path), frames.pictures("detectors", tmp_path)
+    figure = figures.detections(frames.detections("detectors", tmp_path), *own, ["l2_hard"])
+    assert len(figure.axes) == 2 * 4, "what is there, and what is found unpruned"
+    curves = frames.precision_recall("detectors", tmp_path)
+    lines = figures.precision_recall(curves, "detectors", ["l2_hard"]).axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["unpruned"]

@@ -148,7 +148,7 @@ def _drawings(study: str | Path, results: str | Path) -> dict[str, Callable[[], 
         by_scheme = {} if early else _of_schemes(levels, drawn, diagnostics)
         return of_whole | several | by_scheme
     if detecting and not (levels["level"] > 0).any():  # detectors for other studies to start from
-        return of_whole | {"accuracy_over_steps": lambda: accuracy_over_steps(curves, left(levels))}
+        return of_whole
     tickets = levels[levels["branch"] == "ticket"]
     branches = set(levels["branch"])
     drawings: dict[str, Callable[[], Figure]] = {}

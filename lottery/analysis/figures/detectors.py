@@ -31,6 +31,7 @@ from lottery.detection.precision import RECALLS
 _COLUMNS = 4
 _FEW = 8
 """Boxes in a picture up to which each is named."""
+_MOST = "of a variant that removes most in its way of pruning"
 _FURTHEST = f"each ticket at its furthest level within {100 * ALLOWED:g} points of accuracy"
 
 
@@ -46,17 +47,18 @@ def precision_recall(curves: pd.DataFrame, study: str, variants: Sequence[str]) 
     columns = min(_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     own = curves[curves["variant"].isin(variants)]
+    pruned = bool((own["level"] > 0).any())
     seeds = seeds_text(own.groupby("variant")["seed"].nunique())
     figure, axes = new_figure(
         rows,
         columns,
         (WIDTH, 1.6 + 1.6 * rows),
         f"{study}: precision against recall on test pictures, IoU ≥ 0.5",
-        f"Means over {seeds} at equal recall; {_FURTHEST}",
+        f"Means over {seeds} at equal recall" + (f"; {_FURTHEST}" if pruned else ""),
         sharex=True,
         sharey=True,
     )
-    looks = line_looks(variants)
+    looks = line_looks(variants if pruned else ())
     panels = list(axes.flat)
     for number, (ax, name) in enumerate(zip(panels, names, strict=False)):
         of_class = own[own["class"] == name]
@@ -120,7 +122,8 @@ def detections(
     networks = [("unpruned", *_ticket(first), 0)] if len(first) else []
     known = sizes(levels)
     chosen = furthest(known).set_index(["variant", "cell"])["level"]
-    for variant in variants:
+    pruned = bool((levels["level"] > 0).any())
+    for variant in variants if pruned else ():
         ticket = _ticket(found[found["variant"] == variant])
         networks.append((variant_name(variant), *ticket, int(chosen[ticket])))
     bands += [
@@ -131,9 +134,10 @@ def detections(
         len(bands),
         len(numbers),
         (WIDTH, 0.9 + 1.75 * len(bands)),
-        f"{levels['study'].iloc[0]}: objects in test pictures, before and after pruning",
-        f"Detections that score {SURE} or more, by one seed; {_FURTHEST}, of a variant that "
-        "removes most in its way of pruning",
+        f"{levels['study'].iloc[0]}: objects in test pictures"
+        + (", before and after pruning" if pruned else ""),
+        f"Detections that score {SURE} or more, by one seed"
+        + (f"; {_FURTHEST}, {_MOST}" if pruned else ""),
     )
     classes = sorted(set(found["class"]))
     looks = line_looks(classes)
