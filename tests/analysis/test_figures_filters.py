@@ -97,12 +97,12 @@ def test_widths_are_those_kept_per_layer_and_all_of_them(results):
 def test_variants_that_keep_the_same_widths_share_a_panel_and_others_do_not(results):
     table = layers("filters", results)
     figure = figures.layer_widths(table, list(VARIANTS))
-    assert [ax.get_title(loc="left") for ax in figure.axes] == ["l1 hard and 2 more, all alike"]
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["l1 hard and 2 alike"]
     wider = (table["variant"] == "l2_hard") & (table["level"] == 1)
     table.loc[wider, "kept_outputs"] += 1
     figure = figures.layer_widths(table, list(VARIANTS))
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert titles == ["l1 hard and 1 more, all alike", "l2 hard"]
+    assert titles == ["l1 hard and 1 alike", "l2 hard"]
 
 
 def test_the_reduction_steps_up_where_the_loss_jumps(results):

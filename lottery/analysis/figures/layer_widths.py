@@ -94,7 +94,7 @@ def _names(variants: Sequence[str]) -> str:
     """The name of a panel for variants that look alike."""
     if len(variants) == 1:
         return variant_name(variants[0])
-    return f"{variant_name(variants[0])} and {len(variants) - 1} more, all alike"
+    return f"{variant_name(variants[0])} and {len(variants) - 1} alike"
 
 
 def _widths(ax: Axes, rows: pd.DataFrame, names: list[str], look: Look, label: str) -> None:
