@@ -59,6 +59,7 @@ def plan_study(
     workers: int | None = None,
     device: str = "auto",
     fresh: bool = False,
+    networks: bool = False,
 ) -> Plan:
     """What `run_study` would do with the same arguments; trains nothing but a few steps."""
     device = choose_device(device)
@@ -75,8 +76,10 @@ def plan_study(
             store = StudyStore(results.folder, config.name)
             store.check_settings(config)
             if results.url is not None:
-                results.pull_cells([cell.name for cell in store.unfinished(grid)], LEVELS)
-            todo = store.unfinished(grid)
+                results.pull_cells(
+                    [cell.name for cell in store.unfinished(grid, networks=networks)], LEVELS
+                )
+            todo = store.unfinished(grid, networks=networks)
             finished = {
                 (cell.name, level)
                 for cell in todo

@@ -109,12 +109,14 @@ class Program:
         first = self._first(arguments, config)
         if first is not None:
             store = StudyStore(arguments.results_dir, first.name)
-            if store.unfinished(grid.cells(first)):  # so that nothing is trained to no purpose
+            # Tables of a clone have their rows, but networks are not committed.
+            missing = store.unfinished(grid.cells(first), networks=True)
+            if missing:  # so that nothing is trained to no purpose
                 check(config, data_dir(arguments.data_dir))
             asked = arguments.clone()
             asked.fresh = False
-            status = self._study(asked, first)
-            if arguments.dry_run and store.unfinished(grid.cells(first)):
+            status = self._study(asked, first, networks=True)
+            if arguments.dry_run and missing:
                 console.print(f"{config.name} prunes these networks; see its plan once they exist")
                 return status
             if status:
@@ -149,8 +151,8 @@ class Program:
             else None
         )
 
-    def _study(self, arguments: Namespace, config: StudyConfig) -> int:
-        """Run one study, or plan it; the exit status."""
+    def _study(self, arguments: Namespace, config: StudyConfig, *, networks: bool = False) -> int:
+        """Run one study, or plan it; the exit status. networks: as in `run_study`."""
         place = {
             "results_dir": arguments.results_dir,
             "data_dir": arguments.data_dir,
@@ -158,10 +160,11 @@ class Program:
             "device": arguments.device,
         }
         if arguments.dry_run:
-            show_plan(config, plan_study(config, fresh=arguments.fresh, **place))
+            asked = {"fresh": arguments.fresh, "networks": networks}
+            show_plan(config, plan_study(config, **asked, **place))
             return 0
         where = {"executor": arguments.executor, "ray_address": arguments.ray_address}
-        result = run_study(config, fresh=arguments.fresh, **place, **where)
+        result = run_study(config, fresh=arguments.fresh, networks=networks, **place, **where)
         self.finish(arguments, config, result)
         if not result.failures:
             return 0

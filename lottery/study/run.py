@@ -85,6 +85,7 @@ def run_study(
     executor: str = "local",
     ray_address: str | None = None,
     fresh: bool = False,
+    networks: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
     """Run the cells of a study that are not finished yet, and write its tables.
@@ -92,8 +93,9 @@ def run_study(
     results_dir: a folder, or a URL that fsspec can open. workers: processes at once, by default one
     per core; 0 runs in this process, as a GPU always does. executor: local, or ray for the cluster
     at ray_address ("auto", "host:port", or None: Ray is started on this machine), where
-    config.cluster takes the place of workers and device. fresh: discard what is there first. quiet:
-    no progress display.
+    config.cluster takes the place of workers and device. fresh: discard what is there first.
+    networks: cells of which this disk has rows in tables, but no networks, are run again, as those
+    of a clone. quiet: no progress display.
     An interruption loses of each running cell at most half a minute and the time between two
     evaluations (two such times at a URL); the same call goes on from there.
     """
@@ -119,9 +121,9 @@ def run_study(
             results.clear()
         stack.enter_context(store.open(config, fresh=fresh))
         if results.url is not None:  # cells whose rows are in the tables need no files here
-            names = [cell.name for cell in store.unfinished(grid)]
+            names = [cell.name for cell in store.unfinished(grid, networks=networks)]
             results.pull_cells(names, LEVELS if on_cluster else "*")
-        todo = store.unfinished(grid)
+        todo = store.unfinished(grid, networks=networks)
         if config.start is not None and results.url is not None:
             raise ConfigError("start", config.start, "none where results go to a URL")
         take_unpruned(config, todo, results.folder)

@@ -209,16 +209,16 @@ class StudyStore:
     def _broken(self, name: str, reason: str) -> StoreError:
         return StoreError(f"{self.root / name} is broken ({reason}); --fresh discards the study")
 
-    def unfinished(self, cells: Iterable[Cell]) -> list[Cell]:
+    def unfinished(self, cells: Iterable[Cell], *, networks: bool = False) -> list[Cell]:
         """Cells still to be run: neither on this disk nor in the tables, or needed by such a cell.
 
         A control needs its ticket's masks, which only the disk has. Of cells that share a name one
-        is run for all.
+        is run for all. networks: tables will not do, as the networks themselves are wanted.
         """
         cells = list(cells)
         levels = {cell: self.levels(cell) for cell in cells}
         on_disk = {cell.name for cell in cells if self.cell(cell.name).has(levels[cell])}
-        in_table = self._tabulated()
+        in_table = set() if networks else self._tabulated()
         missing = {
             cell.name
             for cell in cells

@@ -154,6 +154,22 @@ def test_networks_are_not_trained_for_a_study_that_is_finished(run_filters, ship
     assert first["seed"].tolist() == [0], "more is trained than what is left to prune"
 
 
+def test_networks_whose_tables_alone_are_here_are_trained_again(run_filters, shipped, tmp_path):
+    """As in a clone of a repository that has the tables, but not the networks."""
+    assert run_filters("lim-unpruned", "--seeds", "1", configs=shipped)[0] == 0
+    place = tmp_path / "results" / "lim-unpruned"
+    before = pd.read_csv(place / "levels.csv")
+    shutil.rmtree(place / "cells")
+    status, printed, _ = run_filters("lim-small", "--seeds", "1", "--dry-run", configs=shipped)
+    assert status == 0
+    assert "see its plan once they exist" in printed
+    status, _, error = run_filters("lim-small", "--seeds", "1", configs=shipped)
+    assert status == 0, error
+    again = pd.read_csv(place / "levels.csv")
+    assert again["test_accuracy"].tolist() == before["test_accuracy"].tolist()
+    assert len(list((place / "cells").iterdir())) == 1
+
+
 def test_a_dry_run_shows_the_plan_of_what_is_trained_first(run_filters, shipped, tmp_path):
     status, printed, _ = run_filters("lim-small", "--dry-run", configs=shipped)
     assert status == 0
