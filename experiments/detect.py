@@ -5,7 +5,7 @@
 
 A detector's file comes from experiments/export_detector.py; by default it is that of the first
 study, by name, that has one under results/. Copies lie beside their pictures, as
-photo-detected.jpg, or in --out.
+photo-detected.jpg, or in --out; those of small pictures are enlarged, so that labels can be read.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as transforms
 
-from lottery.detection.drawing import SURE, draw
+from lottery.detection.drawing import SURE, draw, enlarged
 from lottery.detectors import load
 from lottery.errors import ConfigError, LotteryError, UsageError, in_a_line
 
@@ -48,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not 0 <= options.threshold <= 1:
             raise ConfigError("threshold", options.threshold, "a score from 0 to 1")
+        if options.out is not None and options.out.exists() and not options.out.is_dir():
+            raise ConfigError("out", str(options.out), "a folder, which need not be there yet")
         detector = load(options.detector or _exported())
     except LotteryError as error:
         return _complain(str(error), 2)
@@ -57,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
             with Image.open(file) as opened:
                 picture = ImageOps.exif_transpose(opened).convert("RGB")
             found = detector.find(picture, options.threshold)
-            drawn = draw(transforms.pil_to_tensor(picture), found, detector.objective.names)
+            shown = enlarged(transforms.pil_to_tensor(picture)[None].float(), 480)[0].byte()
+            drawn = draw(shown, found, detector.objective.names)
             copy = _copy(file, options.out or file.parent, taken)
             copy.parent.mkdir(parents=True, exist_ok=True)
             transforms.to_pil_image(drawn).save(copy)
@@ -91,7 +94,7 @@ def _copy(file: Path, folder: Path, taken: Collection[Path]) -> Path:
 def _told(found: torch.Tensor, names: tuple[str, ...]) -> str:
     """How many of each class there are."""
     counts = found[:, 0].long().bincount(minlength=len(names)).tolist()
-    each = [f"{count} × {name}" for count, name in zip(counts, names, strict=True) if count]
+    each = [f"{name}: {count}" for count, name in zip(counts, names, strict=True) if count]
     return ", ".join(each) or "nothing"
 
 

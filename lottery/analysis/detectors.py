@@ -26,13 +26,13 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
     levels, detectors: tables of one study. Columns are those of `sizes` and MEASURED, and
     bytes_removed and latency_removed (shares), speed_up and fewer_macs (how many times faster the
     network is, and how many times fewer multiply-accumulates it has), ap_change (ap_area less that
-    of the unpruned). Times are compared with those of the unpruned network that were taken in turns
-    with them, and not with those of level 0.
+    of the unpruned), worst_change (the same of the class that lost most). Times are compared with
+    those of the unpruned network that were taken in turns with them, and not with those of level 0.
     """
-    whole = detectors.loc[detectors["class"] == ALL, ["cell", *PAIR, "level", *MEASURED]]
-    table = sizes(levels).merge(
-        whole, on=["cell", *PAIR, "level"], how="inner", validate="one_to_one"
-    )
+    place = ["cell", *PAIR, "level"]
+    whole = detectors.loc[detectors["class"] == ALL, [*place, *MEASURED]]
+    table = sizes(levels).merge(whole, on=place, how="inner", validate="one_to_one")
+    table = table.merge(_worst(detectors), on=place, how="left", validate="one_to_one")
     found = {}
     for column in ("bytes", "macs", "ap_area"):
         table = with_unpruned(table, column)
@@ -44,6 +44,19 @@ def networks(levels: pd.DataFrame, detectors: pd.DataFrame) -> pd.DataFrame:
         fewer_macs=found["macs"][1] / found["macs"][0],
         ap_change=found["ap_area"][0] - found["ap_area"][1],
     )
+
+
+def _worst(detectors: pd.DataFrame) -> pd.DataFrame:
+    """By ticket and level the column `worst_change`: AP less unpruned, of the class that lost most.
+
+    A mean over classes may hide that one of them is gone.
+    """
+    classes = detectors[detectors["class"] != ALL]
+    start = classes.loc[classes["level"] == 0, [*PAIR, "class", "ap_area"]]
+    table = classes.merge(start, on=[*PAIR, "class"], suffixes=("", "_unpruned"))
+    change = (table["ap_area"] - table["ap_area_unpruned"]).rename("worst_change")
+    place = ["cell", *PAIR, "level"]
+    return change.groupby([table[name] for name in place]).min().reset_index()
 
 
 def since_unpruned(

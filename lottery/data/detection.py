@@ -106,7 +106,8 @@ def problems(spec: str, data_dir: Path) -> list[str]:
     try:
         load(spec, data_dir)
     except LotteryError as error:
-        found += str(error).splitlines()
+        lines = [line.strip() for line in str(error).splitlines()]
+        found += [line for line in lines if line not in found and not line.endswith(" problems:")]
     finally:
         logging.disable(logging.NOTSET)
     return found

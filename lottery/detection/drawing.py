@@ -35,18 +35,26 @@ def draw(image: Tensor, found: Tensor, names: Sequence[str]) -> Tensor:
         [f"{names[n]} {score:.2f}" for n, score in zip(labels, found[:, 5].tolist(), strict=True)],
         [COLOURS[label % len(COLOURS)] for label in labels],
         width=max(1, round(min(height, width) / 200)),
+        label_colors="white",
+        fill_labels=True,
     )
+
+
+def enlarged(images: Tensor, least: int) -> Tensor:
+    """Pictures (n, 3, height, width), float32, a whole number of times larger if they are small.
+
+    So that what is written in them can be read: to a shorter side of about `least` pixels.
+    """
+    return F.interpolate(images, scale_factor=max(1, round(least / min(images.shape[2:]))))
 
 
 @torch.no_grad()
 def panel(model: nn.Module, inputs: Tensor, objective: Detection) -> Tensor:
     """What a detector, in eval mode, finds in a few pictures: uint8, (3, height, width).
 
-    inputs: (pictures, 3, height, width), 0 to 1, on the CPU. Small ones are enlarged, so that what
-    is written in them can be read.
+    inputs: (pictures, 3, height, width), 0 to 1, on the CPU. Small ones are enlarged.
     """
     found = detections(model(inputs), objective.anchors, SURE)
-    shown = F.interpolate(inputs, scale_factor=max(1, round(320 / min(inputs.shape[2:]))))
-    pictures = (shown * 255).round().to(torch.uint8)
+    pictures = (enlarged(inputs, 480) * 255).round().to(torch.uint8)
     drawn = [draw(p, rows, objective.names) for p, rows in zip(pictures, found, strict=True)]
     return make_grid(drawn, nrow=2)

@@ -11,13 +11,14 @@ from rich.table import Table
 from lottery.analysis.columns import ALL
 from lottery.analysis.statistics import FEWEST, mean_interval
 from lottery.data.detection import problems
-from lottery.data.images import load
+from lottery.data.images import Examples, load
 from lottery.data.sources import data_dir
 from lottery.errors import ConfigError
 from lottery.study.config import StudyConfig
 from lottery.study.detectors import measure_detectors, objective_of
 from lottery.study.program import Program, console, of_variant, show_place
 from lottery.study.run import StudyResult
+from lottery.words import plural
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ class DetectorProgram(Program):
     def _check_data(self, arguments: Namespace, config: StudyConfig) -> int:
         found = problems(config.data, data_dir(arguments.data_dir))
         if not found:
-            objective_of(load(config.data, arguments.data_dir), config.data)
+            data = load(config.data, arguments.data_dir)
+            objective = objective_of(data, config.data)
+            for part, examples in (("train", data.train), ("val", data.val), ("test", data.test)):
+                if examples is not None:
+                    print(f"{part}: {_contents(examples, objective.names)}")
         for problem in found:
             print(problem)
         console.print(
@@ -76,6 +81,13 @@ class DetectorProgram(Program):
             place = arguments.results_dir, arguments.data_dir, arguments.device
             show_detectors(config, measure_detectors(config, *place))
         show_place(config, result)
+
+
+def _contents(examples: Examples, names: Sequence[str]) -> str:
+    """How many pictures there are, and boxes of each class."""
+    labels = examples.labels[..., 0]
+    each = ", ".join(f"{name} {int((labels == n).sum()):,}" for n, name in enumerate(names))
+    return f"{plural(len(examples), 'picture')}; boxes: {each}"
 
 
 def show_detectors(config: StudyConfig, table: pd.DataFrame) -> None:

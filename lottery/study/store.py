@@ -157,7 +157,10 @@ class StudyStore:
         """The study as it was run; StoreError if there is none."""
         values = self._config()
         if not values:
-            raise StoreError(f"no study in {self.root}; make one with experiments/run_grid.py")
+            raise StoreError(
+                f"no study in {self.root}; make one with experiments/run_grid.py, or with "
+                "run_filters.py or run_detector.py"
+            )
         return StudyConfig.from_dict(values)
 
     def commits(self) -> list[str]:

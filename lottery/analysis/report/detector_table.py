@@ -16,6 +16,8 @@ def variants(own: Saved, sources: Sources) -> str:
     """A row per variant: what is saved at the furthest level, and what it cost."""
     tests = less_random(own)
     beside = saved_beside(own.study)
+    detectors = own.study.detectors
+    several = detectors is not None and detectors["class"].nunique() > 2  # one of them is the mean
     rows = []
     for variant in own.variants:
         cells = own.table[own.table["variant"] == variant]
@@ -34,6 +36,9 @@ def variants(own: Saved, sources: Sources) -> str:
         row.append(sources.link(before, known) if before.values else ABSENT)
         change = own.source(variant, "ap_change")
         row.append(sources.link(change, told(change, 100, 1, sign=True)))
+        if several:
+            worst = own.source(variant, "worst_change")
+            row.append(sources.link(worst, told(worst, 100, 1, sign=True)))
         if beside is not None:
             less = own.less_trained_on(variant)
             known = told(less, 100, 1, sign=True)
@@ -51,6 +56,7 @@ def variants(own: Saved, sources: Sources) -> str:
     header = [
         *("Variant", "Level", "Parameters removed (%)", "Bytes removed (%)", "MACs removed (%)"),
         *("Fewer MACs", "Faster", "Steps", "AP as pruned (%)", "AP change (pp)"),
+        *(["Worst class (pp)"] if several else []),
         *(["Less trained on (pp)", "Removed beside it (%)"] if beside is not None else []),
         *("Parameters less random's (pp)", "Never fell", "n"),
     ]
@@ -59,7 +65,7 @@ def variants(own: Saved, sources: Sources) -> str:
         f"{POINTS} below its unpruned network's; at level 0, and nothing is removed, where the "
         "first level does. Test pictures judge the choice: *AP change* is the mean AP (area) on "
         "them less the unpruned, *AP as pruned* that of the network that the level's training "
-        f"began with, where filters had been removed.{_together(own, beside)}"
+        f"began with, where filters had been removed.{_of_classes(several)}{_together(own, beside)}"
         f"{_without_before(own)} Sizes are those of the physically smaller network: *bytes* on "
         "disk, *faster* by the median latency of one picture, taken in turns with the unpruned "
         f"network's; *steps* are those of training since the unpruned network."
@@ -68,6 +74,10 @@ def variants(own: Saved, sources: Sources) -> str:
         "Holm's p over the column. *Never fell*: tickets whose walk ended without such a fall."
         f"{_left_out(own)}\n\n" + table(header, rows, aligned="l" + "r" * (len(header) - 1))
     )
+
+
+def _of_classes(several: bool) -> str:
+    return " *Worst class* is the AP change of the class that lost most." if several else ""
 
 
 def _together(own: Saved, beside: Saved | None) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lottery.analysis.columns import ALL
 from lottery.analysis.contrasts import SIGNIFICANT
-from lottery.analysis.detectors import networks
+from lottery.analysis.detectors import ALLOWED, networks
 from lottery.analysis.figures.filters import ways
 from lottery.analysis.figures.style import seeds_text
 from lottery.analysis.frames import settings
@@ -104,9 +104,19 @@ def _unpruned(study: Study, detectors: pd.DataFrame, sources: Sources) -> str:
         f"of VOC 2007; {parameters} million parameters, "
         f"{value('macs', 1e-6, 1)} million multiply-accumulates (MACs) and "
         f"{value('latency_ms', 1, 1)} ms per picture on one thread of the CPU."
-        f"{disturbed(start)}{drift(known)}{_arithmetic(study)} Mean ± half of the 95 % t-interval "
-        f"over seeds, {FEW}; "
+        f"{_floor(start)}{disturbed(start)}{drift(known)}{_arithmetic(study)} Mean ± half of the "
+        f"95 % t-interval over seeds, {FEW}; "
         f"{seeds_text([start['seed'].nunique()])}.{beside(study, ap, parameters)}"
+    )
+
+
+def _floor(start: pd.DataFrame) -> str:
+    """That a detector which finds nothing has nothing to lose."""
+    if float(start["ap_area"].min()) > ALLOWED:
+        return ""
+    return (
+        f" **A mean AP of no more than {POINTS} cannot fall by more than {POINTS}: where nothing "
+        "was learnt, nothing follows from what pruning saves.**"
     )
 
 

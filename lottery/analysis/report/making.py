@@ -111,6 +111,8 @@ def _stopped(study: Study) -> str:
         return ""
     last = last_levels(finished(study.levels, study.config))
     early = int((last < study.config.get("levels", last.max())).sum())
+    if not early:
+        return "`prune.stop`, which ends walks that lose too much, has ended none."
     return (
         f"{early} of {plural(len(last_levels(study.levels)), 'ticket')} ended before the last "
         "level, as `prune.stop` says. So nothing here is a mean over levels, which are not the "
@@ -206,6 +208,8 @@ def again(study: Study) -> str:
     ]
     text = "\n".join(f"    {command}" for command in commands)
     start = study.config.get("start")
+    if start and not is_shipped(str(start)):
+        text = f"    (first, into the folder again too: the study {start})\n{text}"
     elsewhere = f"; that of level 0 is counted where it was spent, in `{start}`" if start else ""
     text += (
         "\n\nThe first computes the tables anew in the folder `again` (with `--fresh` in place of "
