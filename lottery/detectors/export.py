@@ -51,11 +51,11 @@ def load(path: str | Path) -> Detector:
         with torch.no_grad():
             images = torch.zeros(1, 3, size, size)
             objective.check(model(images), len(names), images)
-    except (OSError, SafetensorError, LotteryError) as error:
-        raise UsageError(
-            f"{path} cannot be read as safetensors, which export_detector.py writes: "
-            f"{in_a_line(error)}"
-        ) from error
+    except SafetensorError as error:
+        form = "safetensors, as export_detector.py writes"
+        raise UsageError(f"{path} cannot be read: {in_a_line(error)}; allowed: {form}") from error
+    except (OSError, LotteryError) as error:
+        raise UsageError(f"{path} cannot be read: {in_a_line(error)}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"{path} is no detector: {in_a_line(error)}") from error
     return Detector(model, about["model"], objective, size)

@@ -47,12 +47,14 @@ def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None
     tickets = {cell.name: cell for cell in cells(config) if cell.branch == TICKET}
     if name not in tickets:
         raise ConfigError("cell", name, f"a ticket of {folder}: {', '.join(tickets)}")
-    if not store.cell(name).path(level).exists():
+    levels = sorted(store.cell(name).finished_levels())
+    if not levels:
         raise StoreError(
-            f"{store.cell(name).path(level)} is not there: networks are not committed, and a level "
-            f"may never have been reached. `python experiments/run_detector.py {folder.name} "
-            "--results-dir again` trains the study's networks"
+            f"no networks of {name} in {folder}/cells: they are not committed; "
+            f"`python experiments/run_detector.py {folder.name} --results-dir again` trains them"
         )
+    if level not in levels:
+        raise ConfigError("level", level, f"a level of {name}: {', '.join(map(str, levels))}")
     data = load(config.data, data_dir)
     trained_on = store.data_sha256()
     if trained_on and data.sha256 != trained_on:

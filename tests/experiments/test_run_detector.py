@@ -288,7 +288,7 @@ def test_a_cell_and_a_level_can_be_asked_for(ran, tmp_path, capsys):
     assert "--cell and --level go together" in capsys.readouterr().err
     assert export_detector.main(["detector-second", *options, "--level", "0"]) == 0
     assert export_detector.main(["detector-second", *options, "--level", "7"]) == 2
-    assert "no masks of level 7" in capsys.readouterr().err
+    assert "level is 7; allowed: a level of" in capsys.readouterr().err
     assert export_detector.main(["absent", *options[:4]]) == 2
 
 

@@ -307,6 +307,13 @@ def test_a_detector_is_picked_with_what_its_output_means(ran):
         pick(folder, "none", 1)
 
 
+def test_a_detector_of_which_only_tables_are_here_is_said_to_be_trained_again(copied):
+    (cell,) = cells(squares.config())
+    shutil.rmtree(copied / "squares" / "cells")
+    with pytest.raises(StoreError, match=r"not committed; `python .*run_detector.py squares --res"):
+        pick(copied / "squares", cell.name, 1)
+
+
 def test_a_detector_is_not_picked_with_the_anchors_of_other_pictures(copied):
     """Anchors are found among the training boxes, so a mended box would change them."""
     file = copied / "squares" / "manifest.json"
