@@ -47,7 +47,7 @@ def pick(folder: Path, name: str, level: int, data_dir: str | Path | None = None
     tickets = {cell.name: cell for cell in cells(config) if cell.branch == TICKET}
     if name not in tickets:
         raise ConfigError("cell", name, f"a ticket of {folder}: {', '.join(tickets)}")
-    levels = sorted(store.cell(name).finished_levels())
+    levels = store.cell(name).finished_levels()
     if not levels:
         raise StoreError(
             f"no networks of {name} in {folder}/cells: they are not committed; "
