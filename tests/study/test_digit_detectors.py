@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lottery.data import load, scene_files
+from lottery.data import digit_scene_files, load
 from lottery.models import build
 from lottery.pruning.schedule import PruneConfig
 from lottery.study import StudyConfig, cells
@@ -55,7 +55,7 @@ def ran(tmp_path_factory):
     results, data = place / "results", place / "data"
     with pytest.MonkeyPatch.context() as patch:
         digits = mnist_arrays(frames_and_strokes)
-        patch.setattr(scene_files.sources, "arrays", lambda *_: digits)
+        patch.setattr(digit_scene_files.sources, "arrays", lambda *_: digits)
         assert not tiny.run_here(CONFIG, results, data_dir=data).failures
         return results, data, measure_detectors(CONFIG, results, data)
 
