@@ -97,7 +97,7 @@ def test_two_seeds_are_told_and_nothing_is_tested(text):
     own = cells(section(text, "Detector"), "l2_hard")
     assert own[1] == "1–4"
     assert own[2] == "10.0, 34.4"
-    assert own[10] == "+10.0, +34.4 (n = 2: not tested)"
+    assert own[11] == "+10.0, +34.4 (n = 2: not tested)"
     told = text.partition("\n## Where every number comes from")[0]
     assert "(p " not in told
     assert "shown" not in told.replace("which the table above shows", "")

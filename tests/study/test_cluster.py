@@ -330,7 +330,7 @@ def test_without_ray_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "lottery.study.cluster")
     monkeypatch.delattr("lottery.study.cluster")
-    with pytest.raises(UsageError, match=r"needs Ray: pip install 'lottery\[ray\]'"):
+    with pytest.raises(UsageError, match=r"needs Ray: pip install -e '\.\[ray\]'"):
         run_study(tiny.config(), results_dir=tmp_path, executor="ray")
 
 
