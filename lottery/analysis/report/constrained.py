@@ -8,7 +8,7 @@ from lottery.analysis.claims.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECID
 from lottery.analysis.report.detector_table import criterion
 from lottery.analysis.report.document import between, number
 from lottery.analysis.report.filters import CHANCE
-from lottery.analysis.report.saved import POINTS, TITLE, Saved, saved, saved_beside, text
+from lottery.analysis.report.saved import POINTS, TITLE, Saved, saved, text
 from lottery.analysis.report.sources import Source, Sources, geometric, rows_of
 from lottery.analysis.report.study import Study
 from lottery.analysis.statistics import FEWEST
@@ -44,7 +44,7 @@ def constrained(own: Saved, rivals: Iterable[Study], sources: Sources) -> str:
         ]
         if counts[0] == counts[1] or not common:
             continue
-        beside = [found for found in map(saved_beside, (own.study, rival)) if found is not None]
+        beside = [each.beside for each in (own, other) if each.beside is not None]
         sides = beside if len(beside) == 2 else [own, other]
         few, many = sides if counts[0] < counts[1] else sides[::-1]
         texts.append(_compared(few, many, common, sources))

@@ -3,7 +3,7 @@
 from lottery.analysis.frames import settings
 from lottery.analysis.report.document import ABSENT, listed, table
 from lottery.analysis.report.filters import CHANCE, references
-from lottery.analysis.report.saved import POINTS, Saved, disturbed, saved_beside, text
+from lottery.analysis.report.saved import POINTS, Saved, disturbed, text
 from lottery.analysis.report.sources import Source, Sources
 from lottery.analysis.report.study import Study
 from lottery.analysis.report.tested import FEW, corrected, told, with_test
@@ -15,7 +15,7 @@ SHARES = ("parameters_removed", "bytes_removed", "macs_removed")
 def variants(own: Saved, sources: Sources) -> str:
     """A row per variant: what is saved at the furthest level, and what it cost."""
     tests = less_random(own)
-    beside = saved_beside(own.study)
+    beside = own.beside
     detectors = own.study.detectors
     several = detectors is not None and detectors["class"].nunique() > 2  # one of them is the mean
     rows = []

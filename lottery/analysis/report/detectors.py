@@ -24,7 +24,6 @@ from lottery.analysis.report.saved import (
     disturbed,
     drift,
     saved,
-    saved_beside,
     text,
 )
 from lottery.analysis.report.sources import Source, Sources, of_rows, rows_of
@@ -145,7 +144,7 @@ def _suit(own: Saved, sources: Sources) -> str:
         parts.append(f"{way or 'all'}, after {trained} steps: {_ordered(own, group, sources)}")
     against = _against_chance(own)
     answer = f"By parameters removed within {POINTS}, {'; '.join(parts)}.{against} {UNEQUAL}"
-    beside = saved_beside(own.study)
+    beside = own.beside
     if beside is not None:
         parts = [
             f"{way or 'all'}: {_ordered(beside, group, sources)}"
@@ -267,7 +266,7 @@ def _far(own: Saved, sources: Sources) -> str:
         of = f"Mean of {listed(sorted(common))}" if len(common) > 1 else of
         answer += f" {of}, by way: {'; '.join(parts)}. {UNEQUAL}"
     answer += _like_for_like(own, sources) + _censored(own)
-    beside = saved_beside(own.study)
+    beside = own.beside
     if beside is not None:
         within = f"Within {POINTS}{beside.reference}"
         answer += f" {within}, furthest {_goes(beside, sources)}.{_censored(beside)}"

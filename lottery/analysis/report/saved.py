@@ -1,6 +1,7 @@
 """What pruned detectors save within the allowed loss, with the rows that each number comes from."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -46,6 +47,16 @@ class Saved:
     """Tickets that are not at their walk's end yet, or whose level was not measured yet."""
     reference: str = ""
     """What the loss is measured from, where it is not the unpruned network as it was."""
+
+    @cached_property
+    def beside(self) -> "Saved | None":
+        """The same within the allowed loss of the unpruned network trained on for as many steps.
+
+        None where the study has no such baseline.
+        """
+        if "dense" not in set(self.study.levels["branch"]):
+            return None
+        return _saved(self.study, beside=True)
 
     def source(self, variant: str, column: str) -> Source:
         """Values of one variant; speed-ups are ratios."""
@@ -118,14 +129,6 @@ def saved(study: Study) -> Saved | None:
     `levels.csv` says how far each ticket goes, as measuring may lag behind training.
     """
     return _saved(study, beside=False)
-
-
-def saved_beside(study: Study) -> Saved | None:
-    """As `saved`, within the allowed loss of the unpruned network trained on for as many steps.
-
-    None too where the study has no such baseline.
-    """
-    return _saved(study, beside=True) if "dense" in set(study.levels["branch"]) else None
 
 
 def _saved(study: Study, beside: bool) -> Saved | None:
