@@ -1,6 +1,8 @@
 """A report made from planted tables: what it says, and that every number leads to its rows."""
 
+import base64
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -228,6 +230,17 @@ def test_every_link_of_the_page_has_its_target(web_page):
     identities = re.findall(r'id="([^"]+)"', web_page)
     assert targets <= set(identities)
     assert len(identities) == len(set(identities))
+
+
+@pytest.mark.parametrize(("side", "colors"), [(100, 64), (200, 256)])
+def test_figures_with_photographs_keep_more_colours(tmp_path, side, colors):
+    """Those of boxes in them mean classes, and were lost among the photographs' own."""
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "figure.png")
+    found = page("# A\n\n![All](figure.png)\n", tmp_path)
+    data = found.partition("data:image/png;base64,")[2].partition('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert len(image.convert("RGB").getcolors()) == colors
 
 
 def test_the_figure_on_the_page_is_the_one_on_disk(web_page):

@@ -16,8 +16,11 @@ from PIL import Image
 from lottery.analysis.report.document import anchor
 from lottery.errors import StoreError
 
-COLORS = 128
-"""Of an embedded figure: few enough to make it a third of its size, too many to see the loss."""
+COLORS, OF_PHOTOGRAPHS = 64, 256
+"""Of an embedded figure, and of one with photographs: few enough to make it a third of its size,
+too many to see the loss."""
+MANY = 27_000
+"""Colours that a figure without photographs does not have."""
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -76,7 +79,9 @@ def _embedded(path: Path) -> str:
     """The figure as a data URI, with a palette of its most frequent colours."""
     try:
         with Image.open(path) as image:
-            small = image.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+            figure = image.convert("RGB")
+            colors = OF_PHOTOGRAPHS if figure.getcolors(MANY) is None else COLORS
+            small = figure.quantize(colors, dither=Image.Dither.NONE)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error})") from error
     buffer = io.BytesIO()
