@@ -107,7 +107,11 @@ def problems(spec: str, data_dir: Path) -> list[str]:
         load(spec, data_dir)
     except LotteryError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        found += [line for line in lines if line not in found and not line.endswith(" problems:")]
+        found += [
+            line
+            for line in lines
+            if line not in found and not line.endswith((" problem:", " problems:"))
+        ]
     finally:
         logging.disable(logging.NOTSET)
     return found
